@@ -1,0 +1,1 @@
+"""The `edged` command: one file per group of sub-commands, heavy imports inside the functions."""

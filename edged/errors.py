@@ -1,0 +1,141 @@
+"""Every error edged raises on purpose, ordered by what the caller can do about it.
+
+    EdgedError
+    ├── Rejected              never retry: the request itself is wrong
+    │   ├── BadArgument       a tool argument, by its path
+    │   ├── BadPicture        an image that cannot be decoded, or is not what it says
+    │   ├── BadSound          likewise a recording
+    │   ├── BadConfig         every problem of a config file, each with path and line
+    │   ├── BadManifest       likewise a model manifest
+    │   ├── BadModel          a .tflite that fails its pre-flight
+    │   ├── WrongHash         bytes that are not the ones named
+    │   ├── TooLarge          over a cap, which the message names
+    │   ├── NotFound          no such tool, model, version, handle or path
+    │   └── NotAllowed        above the peer's tier, or outside the configured roots
+    ├── Refused               retry after `retry_after_s`
+    │   ├── Overloaded        the queue is full
+    │   ├── Throttled         the current Limits forbid it
+    │   ├── NotReady          still loading, or restarting
+    │   └── DeadlineExceeded  it waited longer than it was worth
+    ├── DeviceError           the device failed at something it should be able to do
+    │   ├── RuntimeFault      TFLite raised while loading or invoking
+    │   └── BadOutput         NaN or infinity in an output tensor
+    ├── StorageError          the disk refused: full, read-only, damaged
+    └── Unreachable           the other side is not there (CLI and links)
+
+Adapters translate a library's error with `from exc`. Tools answer any of these as an `isError` result
+whose structured content is `details()`; nothing else of an exception ever reaches a peer.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgedError(Exception):
+    """The root; `message` is written for the person or agent who has to act on it."""
+
+    retryable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+    def details(self) -> dict[str, object]:
+        """What a peer is told: the error's name, its message, whether and when to retry."""
+        return {"error": type(self).__name__, "message": self.message, "retryable": self.retryable}
+
+
+class Rejected(EdgedError):
+    """The request is wrong and stays wrong."""
+
+
+class BadArgument(Rejected):
+    """A tool argument that is missing, mistyped or out of range; the message starts with its path."""
+
+
+class BadPicture(Rejected):
+    """An image that cannot be decoded or is not of the declared size or layout."""
+
+
+class BadSound(Rejected):
+    """A recording that cannot be decoded or is not of the declared format."""
+
+
+class BadConfig(Rejected):
+    """A config file with one or more problems."""
+
+
+class BadManifest(Rejected):
+    """A model manifest with one or more problems."""
+
+
+class BadModel(Rejected):
+    """A model that failed its pre-flight."""
+
+
+class WrongHash(Rejected):
+    """Bytes whose SHA-256 is not the declared one."""
+
+
+class TooLarge(Rejected):
+    """Something over its cap; the message names the cap."""
+
+
+class NotFound(Rejected):
+    """No such tool, model, version, handle or path."""
+
+
+class NotAllowed(Rejected):
+    """Above the peer's tier, or outside what the config allows."""
+
+
+class Refused(EdgedError):
+    """Right request, wrong moment."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def details(self) -> dict[str, object]:
+        return {**super().details(), "retry_after_s": self.retry_after_s}
+
+
+class Overloaded(Refused):
+    """The bounded queue is full."""
+
+
+class Throttled(Refused):
+    """The current Limits admit less than this."""
+
+
+class NotReady(Refused):
+    """Still loading, or restarting."""
+
+
+class DeadlineExceeded(Refused):
+    """The request waited past its deadline and was not run."""
+
+
+class DeviceError(EdgedError):
+    """The device failed at something it should be able to do."""
+
+
+class RuntimeFault(DeviceError):
+    """The TFLite runtime raised."""
+
+
+class BadOutput(DeviceError):
+    """NaN or infinity in a model's output."""
+
+
+class StorageError(DeviceError):
+    """The disk refused: full, read-only or damaged."""
+
+
+class Unreachable(EdgedError):
+    """The other side is not there."""
+
+    retryable = True

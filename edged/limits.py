@@ -1,0 +1,27 @@
+"""How much work the device may do right now: one value, made in `power`, obeyed everywhere."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What may run from the next item on; the default is an unconstrained board."""
+
+    concurrency: int = 64
+    """Inferences in the daemon at once, queued or running."""
+    rate_hz: float | None = None
+    """Inferences admitted per second over all peers; None is no limit."""
+    variant_floor: int = 0
+    """Variants of a ladder that are skipped from the top (the dearest first)."""
+    priority_floor: int = 0
+    """Lowest priority admitted, 0 to 9."""
+    telemetry_interval_s: float = 10.0
+    """Seconds between telemetry samples."""
+    updates_allowed: bool = True
+    """Whether models and configs may be installed."""
+    reason: str = "unconstrained"
+    """Which reading and which band decided, in words."""
+
+
+UNCONSTRAINED = Limits()
