@@ -217,3 +217,11 @@ def load(text: str) -> Manifest:
 def check(text: str) -> list[Problem]:
     """Every problem of a manifest; empty where it is right."""
     return parse(text, Manifest)[1]
+
+
+def files(manifest: Manifest) -> list[str]:
+    """Every file a manifest names, once each, in the order it names them."""
+    named = [name for v in manifest.variants for name in (v.file, v.golden.file if v.golden else None)]
+    labels = getattr(manifest.output, "labels", None)
+    named.append(labels if isinstance(labels, str) else None)
+    return list(dict.fromkeys(name for name in named if name))

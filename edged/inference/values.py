@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -35,6 +36,10 @@ class Layout(enum.Enum):
                 return (height * 3 // 2, width)
             case Layout.YUYV:
                 return (height, width, 2)
+
+    def size(self, height: int, width: int) -> int:
+        """The bytes of a picture of this size."""
+        return math.prod(self.shape(height, width))
 
 
 class Picture(NamedTuple):
