@@ -6,7 +6,6 @@ Everything goes through the same socket, client and tools that a user has; nothi
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import os
 import shutil
@@ -87,13 +86,11 @@ def _ask_everything(socket: Path, arguments: argparse.Namespace) -> None:
 
 def _ask(device: UnixClient, question: Question, inputs: Path, out: Path) -> list[str | float | None]:
     raw = (inputs / question.file).read_bytes()
-    given: dict[str, Any] = {question.argument: {"data": base64.b64encode(raw).decode()}}
+    given: dict[str, Any] = {question.argument: {"data": raw}}
     tool = f"infer_{question.model}"
     found = checked(device.call_tool(tool, given))  # a plain call first: drawing takes longer than finding
     if question.picture:
-        answer = device.call_tool(tool, {**given, "annotate": True})
-        with contextlib.redirect_stderr(None):
-            save_picture(answer, out / question.picture)
+        save_picture(device.call_tool(tool, {**given, "annotate": True}), out / question.picture)
     answer_text, score = question.read(found)
     return [question.asked, answer_text, score, *(found["ran"]["stages"][f"{stage}_ms"] for stage in STAGES)]
 

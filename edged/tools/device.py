@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from edged import __version__
+from edged.inference import stats as inference_stats
 from edged.limits import Limits
 from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
 from edged.power import sensors
@@ -42,11 +43,33 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: str
-    state: str
-    answered: int = 0
-    failed: int = 0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
+    loaded: list[str]
+    """Variants in memory."""
+    waiting: int
+    """Calls queued or running."""
+    answered: int
+    failed: int
+    """Refused, rejected, cancelled and faulty calls together."""
+    p50_ms: float | None
+    p99_ms: float | None
+
+    @classmethod
+    def of(cls, name: str, version: str, inference: inference_stats.Status | None) -> ModelStatus:
+        """One model's part of what the inference room says."""
+        loaded = [m for m in inference.models if (m.name, m.version) == (name, version)] if inference else []
+        outcomes = dict(inference.outcomes.get(name, {})) if inference else {}
+        answered = outcomes.pop("answered", 0)
+        total = inference.stages.get(name, {}).get("total") if inference else None
+        return cls(
+            name=name,
+            version=version,
+            loaded=[m.variant for m in loaded if m.state == "ready"],
+            waiting=sum(m.in_hand for m in loaded),
+            answered=answered,
+            failed=sum(outcomes.values()),
+            p50_ms=total.p50_ms if total else None,
+            p99_ms=total.p99_ms if total else None,
+        )
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.errors import BadArgument, NotAllowed
-from edged.inference.decoders import describe
+from edged.inference.describe import describe
 from edged.inference.manifest import (
     Anomaly,
     AudioInput,

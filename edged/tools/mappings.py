@@ -17,8 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.errors import BadArgument, NotFound, TooLarge
-from edged.mcp.catalog import Call, Tier
-from edged.mcp.server import Method
+from edged.mcp.catalog import Call, Method, Tier
 
 PER_PEER = 16
 MAX_BYTES = 1 << 28
