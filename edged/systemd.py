@@ -70,7 +70,7 @@ def watchdog_interval_s() -> float | None:
 
 
 def listen_fds() -> dict[str, list[socket.socket]]:
-    """The sockets systemd passed to this process, by FileDescriptorName=, in unit order; the caller owns them.
+    """The sockets systemd passed to this process, by FileDescriptorName=, in unit order; now the caller's.
 
     They are taken once: the variables are removed, so neither a second call nor a child sees them.
     """
@@ -102,6 +102,7 @@ class JournalFormatter(logging.Formatter):
         super().__init__("%(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record's lines, tracebacks included: the journal takes each line as an entry."""
         prefix = f"<{_priority(record.levelno)}>"
         return "\n".join(prefix + line for line in super().format(record).split("\n"))
 
