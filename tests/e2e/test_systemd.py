@@ -11,16 +11,15 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.rig.line_client import call
 from tests.rig.systemd_box import Box, boot
 
 CHECKOUT = Path(__file__).parents[2]
 UNITS = CHECKOUT / "systemd"
-SOCKET = "/run/edged/mcp.sock"
-ANSWER_TIMEOUT_S = 30.0
+SOCKET = "run/edged/mcp.sock"
 
 
 @pytest.fixture(scope="module")
@@ -60,42 +59,9 @@ def box(machine: Box) -> Iterator[Box]:
     machine.check("systemctl", "revert", "edged.service")
 
 
-def call(box: Box, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """One tools/call on a connection of its own, opened as a handshake client opens it."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(ANSWER_TIMEOUT_S)
-        client.connect(str(box.root / SOCKET.lstrip("/")))
-        hello = {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "test", "version": "1"},
-        }
-        lines = client.makefile("rw", encoding="utf-8")
-        for request in (
-            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
-            {"jsonrpc": "2.0", "method": "notifications/initialized"},
-            {
-                "jsonrpc": "2.0",
-                "id": 2,
-                "method": "tools/call",
-                "params": {"name": tool, "arguments": arguments},
-            },
-        ):
-            lines.write(json.dumps(request) + "\n")
-            lines.flush()
-            if request.get("id") == 1:
-                assert "result" in json.loads(lines.readline())
-        for line in lines:
-            reply: dict[str, Any] = json.loads(line)
-            if reply.get("id") == 2:
-                assert "error" not in reply, reply
-                result: dict[str, Any] = reply["result"]
-                return result
-    raise AssertionError("the daemon closed the connection without an answer")
-
-
 def hears(box: Box) -> bool:
-    return "hi" in json.dumps(call(box, "echo", {"text": "hi"}))
+    """Whether the daemon answers a call that needs no model."""
+    return "hi" in json.dumps(call(box.root / SOCKET, "echo", {"text": "hi"}))
 
 
 def drop_in(box: Box, text: str) -> None:
@@ -148,7 +114,7 @@ def test_a_stop_is_clean_and_leaves_the_socket_to_wake_the_daemon_again(box: Box
 def test_stopping_the_socket_removes_its_file(machine: Box) -> None:
     machine.check("systemctl", "start", "edged.socket")
     machine.check("systemctl", "stop", "edged.socket")
-    assert not (machine.root / "run/edged/mcp.sock").exists()
+    assert not (machine.root / SOCKET).exists()
 
 
 def test_a_daemon_that_cannot_start_keeps_its_clients_waiting_until_it_can(box: Box) -> None:
@@ -157,7 +123,7 @@ def test_a_daemon_that_cannot_start_keeps_its_clients_waiting_until_it_can(box: 
     config.write_text("[paths\n")
     drop_in(box, "RestartSec=100ms")
     with socket.socket(socket.AF_UNIX) as waiting:
-        waiting.connect(str(box.root / SOCKET.lstrip("/")))
+        waiting.connect(str(box.root / SOCKET))
         box.check("bash", "-c", RESTARTS_TEN_TIMES)
         assert box.property("edged.socket", "ActiveState") == "active"
     config.write_text(right)
@@ -172,10 +138,10 @@ RESTARTS_TEN_TIMES = (
 
 def test_only_the_group_may_connect(box: Box) -> None:
     assert hears(box)
-    found = (box.root / SOCKET.lstrip("/")).lstat()
+    found = (box.root / SOCKET).lstat()
     assert stat.S_IMODE(found.st_mode) == 0o660
     box.check("useradd", "--system", "--groups", "edged", "member")
-    connect = f"import socket; socket.socket(socket.AF_UNIX).connect('{SOCKET}')"
+    connect = f"import socket; socket.socket(socket.AF_UNIX).connect('/{SOCKET}')"
     box.check("runuser", "-u", "member", "--", "/opt/edged/bin/python", "-c", connect)
     outsider = box.run("runuser", "-u", "nobody", "--", "/opt/edged/bin/python", "-c", connect)
     assert "PermissionError" in outsider.output

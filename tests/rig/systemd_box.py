@@ -31,7 +31,7 @@ class Done(NamedTuple):
 
 
 class Box:
-    """A booted box; `root` is its root directory seen from here, and its Unix sockets can be reached there."""
+    """A booted box; `root` is its root directory seen from here; its sockets can be reached there."""
 
     def __init__(self, init_pid: int) -> None:
         self._pid = init_pid

@@ -19,7 +19,7 @@ clean() {
     echo 1 >"$group/cgroup.kill"
     for tries in {1..100}; do # what was killed takes a moment to be gone
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null && return
-        read -r -t 0.05 <> <(:) || :
+        sleep 0.05
     done
     find "$group" -depth -type d -exec rmdir {} +
 }
