@@ -11,7 +11,6 @@ import importlib
 import importlib.metadata
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import DeviceError, RuntimeFault
+from edged.inference import memfd
 from edged.inference.selftest import EXPECTED, GIVEN, MODEL
 
 Preference = Literal["auto", "litert", "tflite"]
@@ -87,6 +87,7 @@ class Runtime:
     """One TFLite package that proved it works here."""
 
     def __init__(self, key: str) -> None:
+        self.key = key
         self.name, module = PACKAGES[key]
         self.version = importlib.metadata.version(self.name)
         self._module = importlib.import_module(f"{module}.interpreter")
@@ -138,10 +139,8 @@ def named(key: str) -> Runtime:
 
 def prove(runtime: Runtime) -> None:
     """Run the built-in model and compare; raises RuntimeFault."""
-    with tempfile.TemporaryFile() as file:
-        file.write(MODEL)
-        file.flush()
-        interpreter = runtime.load(file.fileno())
+    with contextlib.closing(memfd.seal(MODEL, len(MODEL), "selftest")) as sealed:
+        interpreter = runtime.load(sealed.fd)
     interpreter.input(0)[:] = GIVEN
     interpreter.invoke()
     answer = interpreter.output(0)
@@ -169,7 +168,7 @@ def quiet_stderr() -> Iterator[None]:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with os.fdopen(memfd.create("stderr"), "r+b", buffering=0) as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
