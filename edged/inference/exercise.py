@@ -48,7 +48,9 @@ def run(task: Task, tell: Tell) -> Report:
         report = Report(
             runtime=f"{runtime.name} {runtime.version}",
             inputs=tuple(_described(s.name, s.shape, s) for s in interpreter.inputs),
-            outputs=tuple(_described(s.name, interpreter.output(i).shape, s) for i, s in enumerate(interpreter.outputs)),
+            outputs=tuple(
+                _described(s.name, interpreter.output(i).shape, s) for i, s in enumerate(interpreter.outputs)
+            ),
             load_ms=round(load_ms, 3),
             invoke_ms=round(invoke_ms, 3),
             memory_bytes=max(0, _resident_bytes() - before),
@@ -70,9 +72,13 @@ def run(task: Task, tell: Tell) -> Report:
 def golden(interpreter: Interpreter, fd: int) -> float:
     """The largest difference from the golden outputs, dequantised; raises Refused when the file does not fit."""
     arrays = _read_npz(fd)
-    wanted = [f"in{i}" for i in range(len(interpreter.inputs))] + [f"out{i}" for i in range(len(interpreter.outputs))]
+    wanted = [f"in{i}" for i in range(len(interpreter.inputs))] + [
+        f"out{i}" for i in range(len(interpreter.outputs))
+    ]
     if set(arrays) != set(wanted):
-        raise Refused(f"the golden vector holds {', '.join(sorted(arrays))}; the model needs {', '.join(wanted)}")
+        raise Refused(
+            f"the golden vector holds {', '.join(sorted(arrays))}; the model needs {', '.join(wanted)}"
+        )
     interpreter.reset()
     for index, spec in enumerate(interpreter.inputs):
         interpreter.input(index)[...] = _fitting(arrays[f"in{index}"], f"in{index}", spec.shape, spec.dtype)
@@ -132,7 +138,9 @@ def _exercise(interpreter: Interpreter, tell: Tell, kinds: tuple[str, ...], repe
     return fastest * 1e3
 
 
-def filled(kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
+def filled(
+    kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], random: np.random.Generator
+) -> NDArray[Any]:
     """Values for one input tensor, broadcastable to it."""
     if dtype.kind not in "biuf":
         raise Refused(f"an input is of type {dtype.name}, which is not numeric")
@@ -141,7 +149,9 @@ def filled(kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], random: np.r
         case "random values" if dtype.kind == "f":
             return random.standard_normal(shape).astype(dtype)
         case "random values":
-            return random.integers(0, 256, (*shape, dtype.itemsize), np.uint8).view(dtype).reshape(shape) % (most or 1)
+            return random.integers(0, 256, (*shape, dtype.itemsize), np.uint8).view(dtype).reshape(shape) % (
+                most or 1
+            )
         case "ones":
             return np.ones((), dtype)
         case "the smallest values":

@@ -53,6 +53,7 @@ def _inputs(manifest: Manifest, inputs: Sequence[TensorInfo]) -> Iterator[str]:
         return
     if declared.tensor != 0:
         yield f"input.tensor is {declared.tensor}, and the model has 1 input"
+    wanted: tuple[int, ...]
     match declared:
         case ImageInput():
             channels = 1 if declared.colour == "gray" else 3
@@ -79,7 +80,11 @@ def _outputs(
     fields = ("tensor", "boxes", "classes", "scores", "count")
     indices = {field: getattr(declared, field, None) for field in fields}
     used = {field: index for field, index in indices.items() if index is not None}
-    beyond = [f"output.{f} is {i}; the model has {_count(len(outputs), 'output')}" for f, i in used.items() if i >= len(outputs)]
+    beyond = [
+        f"output.{f} is {i}; the model has {_count(len(outputs), 'output')}"
+        for f, i in used.items()
+        if i >= len(outputs)
+    ]
     if beyond:
         yield from beyond
         return
@@ -139,7 +144,11 @@ def _plain(side: str, tensor: TensorInfo) -> Iterator[str]:
 def _numeric(side: str, tensors: Sequence[TensorInfo]) -> Iterator[str]:
     if not tensors:
         yield f"the model has no {side}"
-    yield from (f"{side} {t.name!r} is of type {t.dtype}, which is not numeric" for t in tensors if t.dtype not in NUMERIC)
+    yield from (
+        f"{side} {t.name!r} is of type {t.dtype}, which is not numeric"
+        for t in tensors
+        if t.dtype not in NUMERIC
+    )
 
 
 def _also(shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -30,7 +30,11 @@ RANGES = {3: (0, 255), 9: (-128, 127), 17: (-8, 7), 7: (-(1 << 15), (1 << 15) - 
 
 # BuiltinOptions members that name subgraphs: union tag -> slots
 CALLS = {92: (0, 1), 93: (0, 1), 103: (0,)}  # If (then, else), While (cond, body), CallOnce (init)
-CALLS_2 = {18: (), 20: (), 21: (1,)}  # of BuiltinOptions2: Dilate, ReduceWindow, StableHLOComposite (decomposition)
+CALLS_2 = {
+    18: (),
+    20: (),
+    21: (1,),
+}  # of BuiltinOptions2: Dilate, ReduceWindow, StableHLOComposite (decomposition)
 
 
 class Tensor(NamedTuple):
@@ -69,7 +73,9 @@ def _model(data: bytes) -> None:
     counts, calls = [], []
     for number, graph in enumerate(graphs):
         where = f"subgraph {number}"
-        tensors = [_tensor(t, buffers, f"{where}, tensor {i}") for i, t in enumerate(graph.tables(0, MAX_TENSORS))]
+        tensors = [
+            _tensor(t, buffers, f"{where}, tensor {i}") for i, t in enumerate(graph.tables(0, MAX_TENSORS))
+        ]
         calls.append(set(_operators(graph, tensors, codes, len(graphs), where)))
         counts.append(len(tensors))
     _acyclic(calls)

@@ -108,5 +108,7 @@ def _pread(fd: int, name: str) -> Iterator[bytes]:
             at += len(chunk)
             yield chunk
     except OSError as exc:
-        kind = Rejected if exc.errno == errno.EBADF else StorageError  # EBADF: gone, or opened for writing only
+        kind = (
+            Rejected if exc.errno == errno.EBADF else StorageError
+        )  # EBADF: gone, or opened for writing only
         raise kind(f"cannot read {name}: {exc.strerror}") from exc

@@ -62,7 +62,9 @@ class Preflight:
         if wrong := differences(trial.manifest, trial.label_count, report.inputs, report.outputs):
             raise BadModel(f"{name} does not fit its manifest: {'; '.join(wrong)}")
         if report.unfinite:
-            raise BadModel(f"{name}: output {report.unfinite[0]!r} holds NaN or infinity for an input of zeros")
+            raise BadModel(
+                f"{name}: output {report.unfinite[0]!r} holds NaN or infinity for an input of zeros"
+            )
         golden = trial.variant.golden
         if golden and report.golden_error is not None and report.golden_error > golden.tolerance:
             raise BadModel(
@@ -122,7 +124,16 @@ class Preflight:
 
 def _spawn(task: Task, errors: int) -> subprocess.Popen[bytes]:
     handed = [fd for fd in (task.model_fd, task.report_fd, task.golden_fd) if fd is not None]
-    arguments = [sys.executable, "-I", "-S", "-B", "-c", _BOOT, msgspec.json.encode(task).decode(), _search_path()]
+    arguments = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-B",
+        "-c",
+        _BOOT,
+        msgspec.json.encode(task).decode(),
+        _search_path(),
+    ]
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
             arguments,
@@ -185,5 +196,9 @@ def _tail(errors: int) -> str:
 def _died(status: int) -> str:
     if status >= 0:
         return f"ended with status {status}"
-    name = signal.Signals(-status).name if -status in signal.valid_signals() and -status < 32 else f"signal {-status}"
+    name = (
+        signal.Signals(-status).name
+        if -status in signal.valid_signals() and -status < 32
+        else f"signal {-status}"
+    )
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")

@@ -30,7 +30,10 @@ def main(task_json: str) -> None:
     except Refused as exc:
         tell(task, Line("done", refused=str(exc)))
     except MemoryError:
-        tell(task, Line("done", refused=f"needs more than the {task.memory_bytes >> 20} MiB a pre-flight may use"))
+        tell(
+            task,
+            Line("done", refused=f"needs more than the {task.memory_bytes >> 20} MiB a pre-flight may use"),
+        )
     os._exit(0)
 
 

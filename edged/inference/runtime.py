@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,7 +30,10 @@ REMEDY = {
     "litert": "pip install 'ai-edge-litert>=2.3,<3'",
     "tflite": "pip install 'tflite-runtime==2.14.0' 'numpy<2' (Python 3.11 or older)",
 }
-_EXPECTED_LINES = (b"INFO: Created TensorFlow Lite XNNPACK delegate", b"INFO: Initialized TensorFlow Lite runtime")
+_EXPECTED_LINES = (
+    b"INFO: Created TensorFlow Lite XNNPACK delegate",
+    b"INFO: Initialized TensorFlow Lite runtime",
+)
 
 
 class TensorSpec(NamedTuple):
@@ -131,9 +135,13 @@ def named(key: str) -> Runtime:
         except (ImportError, importlib.metadata.PackageNotFoundError) as exc:
             if isinstance(exc, ModuleNotFoundError | importlib.metadata.PackageNotFoundError):
                 raise DeviceError(f"{package} is not installed") from exc
-            raise DeviceError(f"{package} does not import with NumPy {np.__version__}: {first_line(exc)}") from exc
+            raise DeviceError(
+                f"{package} does not import with NumPy {np.__version__}: {first_line(exc)}"
+            ) from exc
         except (RuntimeFault, SystemError) as exc:
-            raise DeviceError(f"{package} does not run with NumPy {np.__version__}: {first_line(exc)}") from exc
+            raise DeviceError(
+                f"{package} does not run with NumPy {np.__version__}: {first_line(exc)}"
+            ) from exc
     return runtime
 
 
@@ -201,4 +209,4 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
 
 
 def _tensor_bytes(detail: dict[str, Any]) -> int:
-    return int(np.prod(detail["shape"], dtype=np.int64)) * np.dtype(detail["dtype"]).itemsize
+    return prod(int(side) for side in detail["shape"]) * int(np.dtype(detail["dtype"]).itemsize)

@@ -1,10 +1,10 @@
 """Build .tflite files without TensorFlow: the object API that LiteRT ships, and flatbuffers.
 
-    build = Builder()
-    x = build.tensor("x", (1, 4))
-    y = build.tensor("y", (1, 2))
-    build.fully_connected(x, weights, bias, y)
-    content = build.finish([x], [y])
+build = Builder()
+x = build.tensor("x", (1, 4))
+y = build.tensor("y", (1, 2))
+build.fully_connected(x, weights, bias, y)
+content = build.finish([x], [y])
 """
 
 from __future__ import annotations
