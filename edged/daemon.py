@@ -51,9 +51,11 @@ def main(config: Config) -> int:
     try:
         with _only_one(Path(config.paths.state)):
             asyncio.run(Daemon(config).run())
-    except* EdgedError as group:
-        for exc in _flat(group):
-            LOG.critical("edged ends: %s", exc)
+    except (EdgedError, BaseExceptionGroup) as exc:
+        if not (reasons := _reasons(exc)):
+            raise
+        for reason in reasons:
+            LOG.critical("edged ends: %s", reason)
         return 1
     return 0
 
@@ -135,8 +137,12 @@ class Daemon:
         from edged.inference.scheduler import Scheduler  # noqa: PLC0415 - likewise
 
         runtime = await self._disk.run(self._proven_runtime)
-        kernels, reason = seam.choose(self._config.inference.kernels, Path(self._config.paths.cache) / "kernels")
-        LOG.info("engine runtime=%s-%s kernels=%s reason=%s", runtime.name, runtime.version, kernels.name, reason)
+        kernels, reason = seam.choose(
+            self._config.inference.kernels, Path(self._config.paths.cache) / "kernels"
+        )
+        LOG.info(
+            "engine runtime=%s-%s kernels=%s reason=%s", runtime.name, runtime.version, kernels.name, reason
+        )
         scheduler = Scheduler(self._config.inference, serving, runtime, kernels, self._limits)
         engine = Engine(
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
@@ -169,7 +175,9 @@ def _only_one(state: Path) -> Iterator[None]:
         state.mkdir(parents=True, exist_ok=True, mode=0o750)
         descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise StorageError(f"cannot use the state directory {state}: {exc.strerror}; set [paths] state") from exc
+        raise StorageError(
+            f"cannot use the state directory {state}: {exc.strerror}; set [paths] state"
+        ) from exc
     with os.fdopen(descriptor) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,9 +186,11 @@ def _only_one(state: Path) -> Iterator[None]:
         yield
 
 
-def _flat(group: BaseExceptionGroup[EdgedError]) -> Iterator[EdgedError]:
-    for exc in group.exceptions:
-        if isinstance(exc, BaseExceptionGroup):
-            yield from _flat(exc)
-        else:
-            yield exc
+def _reasons(exc: BaseException) -> list[str]:
+    """What to tell the operator, where all that went wrong is an EdgedError; else nothing."""
+    if isinstance(exc, EdgedError):
+        return [exc.message]
+    if not isinstance(exc, BaseExceptionGroup):
+        return []
+    parts = [_reasons(part) for part in exc.exceptions]
+    return [reason for part in parts for reason in part] if all(parts) else []

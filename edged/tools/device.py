@@ -139,4 +139,5 @@ def describe(status: Status) -> str:
     heat = "temperature unknown" if readings.temperature_c is None else f"{readings.temperature_c:.0f} C"
     battery = "" if readings.battery_pct is None else f", battery {readings.battery_pct:.0f} %"
     names = ", ".join(model.name for model in status.models) or "none"
-    return f"edged {status.version} on {status.hostname}: {heat}{battery}; limits: {status.limits.reason}; models: {names}"
+    limits = status.limits.reason
+    return f"edged {status.version} on {status.hostname}: {heat}{battery}; limits: {limits}; models: {names}"

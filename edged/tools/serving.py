@@ -70,7 +70,9 @@ class Serving:
         """The version that serves now; raises NotFound."""
         manifest = self._active.get(name)
         if manifest is None:
-            raise NotFound(f"no model {name!r} is active; active: {', '.join(sorted(self._active)) or 'none'}")
+            raise NotFound(
+                f"no model {name!r} is active; active: {', '.join(sorted(self._active)) or 'none'}"
+            )
         return manifest
 
     def names(self) -> Iterable[str]:
@@ -133,7 +135,8 @@ class Serving:
         """Every active model and what it has done."""
         done = self._scheduler.status() if self._scheduler else None
         return [
-            ModelStatus.of(manifest.name, manifest.version, done) for _, manifest in sorted(self._active.items())
+            ModelStatus.of(manifest.name, manifest.version, done)
+            for _, manifest in sorted(self._active.items())
         ]
 
     # inside
@@ -172,7 +175,9 @@ class Serving:
                     found.append(self._library.manifest(chosen.name, chosen.version))
                     break
                 except (BadManifest, StorageError) as exc:
-                    LOG.error("model damaged model=%s version=%s error=%s", chosen.name, chosen.version, exc.message)  # noqa: TRY400 - the message says it all
+                    LOG.error(
+                        "model damaged model=%s version=%s error=%s", chosen.name, chosen.version, exc.message
+                    )  # noqa: TRY400 - the message says it all
                     chosen = self._library.quarantine(chosen.name, chosen.version, exc.message)
         return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-FETCHED = CHECKOUT / "build" / "models"
+FETCHED = Path(os.environ.get("EDGED_WEIGHTS", CHECKOUT / ".cache" / "weights"))
 
 
 def fetched() -> Path:

@@ -21,7 +21,8 @@ def test_the_printed_defaults_are_a_config_that_means_the_defaults(tmp_path: Pat
     text = as_toml(config.Config)
     assert config.load(write(tmp_path, text)) == config.Config()
     uncommented = "\n".join(
-        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in text.splitlines()
+        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line
+        for line in text.splitlines()
     )
     settings = [line for line in uncommented.splitlines() if line and not line.startswith(("#", "["))]
     assert len(settings) > 20
@@ -31,7 +32,9 @@ def test_the_printed_defaults_are_a_config_that_means_the_defaults(tmp_path: Pat
 def test_every_setting_has_a_docstring() -> None:
     lines = as_toml(config.Config).splitlines()
     bare = [
-        line for before, line in zip(lines, lines[1:], strict=False) if " = " in line and not before.startswith("# ")
+        line
+        for before, line in zip(lines, lines[1:], strict=False)
+        if " = " in line and not before.startswith("# ")
     ]
     assert bare == []
 
