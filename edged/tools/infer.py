@@ -34,6 +34,11 @@ from edged.tools.arguments import AudioArgument, ImageArgument, Sources
 PRIORITY_OF_ALL = 5
 """Above it only operators may go: who may claim priority follows from the tier alone."""
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+Rank = Annotated[int, Meta(ge=1, le=100)]
+Patience = Annotated[float, Meta(gt=0, le=600)]
+StreamName = Annotated[str, Meta(min_length=1, max_length=64)]
+
 Submit = Callable[[Request], Awaitable[Answer]]
 
 
@@ -44,9 +49,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     priority: Annotated[
         int, Meta(ge=0, le=9, description="0 lowest to 9 highest; above 5 for operators only")
     ] = PRIORITY_OF_ALL
-    deadline_s: Annotated[
-        float | None, Meta(gt=0, le=600, description="Seconds it may wait to run; default: as configured")
-    ] = None
+    deadline_s: Annotated[Patience | None, Meta(description="Seconds it may wait to run; default: as configured")] = None
 
 
 class OfPicture(Common, frozen=True, kw_only=True):
