@@ -6,6 +6,7 @@ a reader can copy. Unknown keys are refused, so a misspelt threshold never becom
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -18,14 +19,17 @@ SCHEMA = 1
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+FileName = Annotated[str, Meta(pattern=FILE_NAME)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Index = Annotated[int, Meta(ge=0, le=63)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
-Labels = FileName | Annotated[list[str], Meta(max_length=20_000)]
+Labels = Annotated[str, Meta(min_length=1, max_length=100)] | Annotated[list[str], Meta(max_length=20_000)]
+"""A file of one label a line, or the labels. The file's name is checked by Manifest: msgspec 0.22 frees a pattern
+twice where it stands in a union with a list, and the process dies of it."""
 
 
 _T = TypeVar("_T")
@@ -186,6 +190,8 @@ class Manifest(_Part, frozen=True):
     def __post_init__(self) -> None:
         if len({v.name for v in self.variants}) < len(self.variants):
             raise ValueError("two variants have one name")
+        if wrong := [name for name in files(self) if not re.fullmatch(FILE_NAME, name)]:
+            raise ValueError(f"not a plain file name: {wrong[0]!r}")
         allowed = FITTING[type(self.output)]
         if type(self.input) not in allowed:
             kinds = " or ".join(_kind(part) for part in allowed)
