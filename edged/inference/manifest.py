@@ -151,7 +151,7 @@ class Golden(_Part, frozen=True):
     """Input and output tensors that a healthy copy of this variant reproduces."""
 
     file: FileName
-    """A .npz with arrays in0, in1 … and out0, out1 …"""
+    """A .npz with arrays in0, in1 … and out0, out1 …, each as its tensor holds it (dtype, shape)."""
     sha256: Sha256
     tolerance: Annotated[float, Meta(ge=0)] = 1e-3
     """Largest absolute difference, in the output's own (dequantised) unit."""
