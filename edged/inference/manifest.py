@@ -6,6 +6,7 @@ a reader can copy. Unknown keys are refused, so a misspelt threshold never becom
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,13 +19,16 @@ SCHEMA = 1
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+FileName = Annotated[str, Meta(pattern=FILE_NAME)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Index = Annotated[int, Meta(ge=0, le=63)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
-Labels = FileName | Annotated[list[str], Meta(max_length=20_000)]
+# not FileName: msgspec (0.20 to 0.22 at least) corrupts memory where a pattern is united with a list
+Labels = Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(max_length=20_000)]
+"""A file of labels, one a line, or the labels themselves."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +186,9 @@ class Manifest(_Part):
     def __post_init__(self) -> None:
         if len({v.name for v in self.variants}) < len(self.variants):
             raise ValueError("two variants have one name")
+        labels = getattr(self.output, "labels", None)
+        if isinstance(labels, str) and not re.fullmatch(FILE_NAME, labels):
+            raise ValueError(f"output.labels {labels!r} is not a plain file name")
         allowed = FITTING[type(self.output)]
         if not isinstance(self.input, allowed):
             kinds = " or ".join(kind.__struct_config__.tag for kind in allowed)  # type: ignore[misc] # tags are str here
