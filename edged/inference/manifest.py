@@ -190,8 +190,9 @@ class Manifest(_Part, frozen=True):
     def __post_init__(self) -> None:
         if len({v.name for v in self.variants}) < len(self.variants):
             raise ValueError("two variants have one name")
-        if wrong := [name for name in files(self) if not re.fullmatch(FILE_NAME, name)]:
-            raise ValueError(f"not a plain file name: {wrong[0]!r}")
+        labels = getattr(self.output, "labels", None)
+        if isinstance(labels, str) and not re.fullmatch(FILE_NAME, labels):
+            raise ValueError(f"output.labels {labels!r} is not a plain file name")
         allowed = FITTING[type(self.output)]
         if type(self.input) not in allowed:
             kinds = " or ".join(_kind(part) for part in allowed)
