@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import sys
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 from edged.cli.connection import client
 from edged.cli.tables import show, table
 from edged.errors import BadArgument, EdgedError, NotFound
+from edged.mcp.client import CallResult, Progress
 
 
 def status(arguments: argparse.Namespace) -> int:
     """Show how the device is."""
     with client(arguments) as device:
-        found = checked(device.call_tool("device_status", {}))
+        found = checked(device.call_tool("device_status"))
     show(found, as_json=arguments.json)
     return 0
 
@@ -26,21 +26,21 @@ def call(arguments: argparse.Namespace) -> int:
     """Call a tool and print its answer, or list the tools."""
     with client(arguments) as device:
         if arguments.tool is None:
-            return _list(device.request("tools/list", {})["tools"], as_json=arguments.json)
-        given = tool_arguments(arguments)
+            return _list(device.list_tools(), as_json=arguments.json)
         answer = device.call_tool(
-            arguments.tool, given, timeout_s=arguments.timeout, on_progress=print_progress
+            arguments.tool, tool_arguments(arguments), timeout_s=arguments.timeout, on_progress=print_progress
         )
-    if answer.get("isError"):
-        print(f"edged: {_text(answer)}", file=sys.stderr)
+    if answer.is_error:
+        print(f"edged: {answer.text}", file=sys.stderr)
         if arguments.json:
-            show(answer.get("structuredContent", {}), as_json=True)
+            show(answer.structured, as_json=True)
         return 1
     if arguments.save:
         save_picture(answer, Path(arguments.save))
+        print(f"picture written to {arguments.save}", file=sys.stderr)
     if not arguments.json:
-        print(_text(answer))
-    show(answer.get("structuredContent", {}), as_json=arguments.json)
+        print(answer.text)
+    show(answer.structured, as_json=arguments.json)
     return 0
 
 
@@ -49,7 +49,7 @@ def tool_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, file in (("image", arguments.image), ("audio", arguments.audio)):
         if file:
-            given[name] = {"data": base64.b64encode(_read(Path(file))).decode()}
+            given[name] = {"data": _read(Path(file))}
     if arguments.save:
         given["annotate"] = True
     for pair in arguments.arg:
@@ -60,14 +60,11 @@ def tool_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def save_picture(answer: dict[str, Any], file: Path) -> None:
+def save_picture(answer: CallResult, file: Path) -> None:
     """Write the first picture of an answer."""
-    for block in answer.get("content", []):
-        if block["type"] == "image":
-            file.write_bytes(base64.b64decode(block["data"]))
-            print(f"picture written to {file}", file=sys.stderr)
-            return
-    raise NotFound("the answer carries no picture; only tools that take an image draw one")
+    if not answer.images:
+        raise NotFound("the answer carries no picture; only tools that take an image draw one")
+    file.write_bytes(answer.images[0][0])
 
 
 def _list(tools: list[dict[str, Any]], *, as_json: bool) -> int:
@@ -93,19 +90,15 @@ def _json_or_text(value: str) -> Any:
         return value
 
 
-def _text(answer: dict[str, Any]) -> str:
-    return "\n".join(block["text"] for block in answer.get("content", []) if block["type"] == "text")
-
-
-def print_progress(done: float, total: float | None, message: str | None) -> None:
+def print_progress(progress: Progress) -> None:
     """Tell a person how far a long call is."""
-    share = f"{done:g}/{total:g} " if total else ""
-    print(f"{share}{message or ''}", file=sys.stderr)
+    share = f"{progress.done:g}/{progress.total:g} " if progress.total else ""
+    print(f"{share}{progress.message or ''}", file=sys.stderr)
 
 
-def checked(answer: dict[str, Any]) -> dict[str, Any]:
+def checked(answer: CallResult) -> dict[str, Any]:
     """Return the structured answer of a call, or raise what it says went wrong."""
-    if answer.get("isError"):
-        raise EdgedError(_text(answer))
-    structured: dict[str, Any] = answer["structuredContent"]
+    if answer.is_error:
+        raise EdgedError(answer.text)
+    structured: dict[str, Any] = answer.structured
     return structured

@@ -6,7 +6,6 @@ Everything goes through the same socket, client and tools that a user has; nothi
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import os
 import shutil
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edged import data
 from edged.cli.call import checked, save_picture
 from edged.cli.models import INSTALL_TIMEOUT_S, package
 from edged.cli.tables import table
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     home = Path(tempfile.mkdtemp(prefix="edged-demo-"))
     try:
-        with _daemon(home, Path(arguments.cache), keep=arguments.keep) as socket:
+        with _daemon(home, Path(arguments.cache).resolve(), keep=arguments.keep) as socket:
             _ask_everything(socket, arguments)
             _say_how_to_connect(socket, arguments)
     except EdgedError as exc:
@@ -58,11 +58,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="./dev demo", description="Ask a private daemon three real questions.")
+    parser = argparse.ArgumentParser(
+        prog="./dev demo", description="Ask a private daemon three real questions."
+    )
     parser.add_argument("--keep", action="store_true", help="leave the daemon running")
-    parser.add_argument("--models", required=True, metavar="DIR", help="folders with manifest and weights")
-    parser.add_argument("--inputs", required=True, metavar="DIR", help="the pictures and recordings to ask about")
-    parser.add_argument("--cache", required=True, metavar="DIR", help="compiled kernels")
+    weights = os.environ.get("EDGED_WEIGHTS", "/var/lib/edged/weights")
+    parser.add_argument("--models", default=weights, metavar="DIR", help="folders with manifest and weights")
+    inputs = str(data.folder("models") / "demo")
+    parser.add_argument(
+        "--inputs", default=inputs, metavar="DIR", help="pictures and recordings to ask about"
+    )
+    cache = os.environ.get("CACHE_DIRECTORY", ".cache")
+    parser.add_argument("--cache", default=cache, metavar="DIR", help="where the compiled kernels are")
     parser.add_argument("--out", default="demo-out", metavar="DIR", help="where the annotated pictures go")
     return parser
 
@@ -87,13 +94,11 @@ def _ask_everything(socket: Path, arguments: argparse.Namespace) -> None:
 
 def _ask(device: UnixClient, question: Question, inputs: Path, out: Path) -> list[str | float | None]:
     raw = (inputs / question.file).read_bytes()
-    given: dict[str, Any] = {question.argument: {"data": base64.b64encode(raw).decode()}}
+    given: dict[str, Any] = {question.argument: {"data": raw}}
     tool = f"infer_{question.model}"
     found = checked(device.call_tool(tool, given))  # a plain call first: drawing takes longer than finding
     if question.picture:
-        answer = device.call_tool(tool, {**given, "annotate": True})
-        with contextlib.redirect_stderr(None):
-            save_picture(answer, out / question.picture)
+        save_picture(device.call_tool(tool, {**given, "annotate": True}), out / question.picture)
     answer_text, score = question.read(found)
     return [question.asked, answer_text, score, *(found["ran"]["stages"][f"{stage}_ms"] for stage in STAGES)]
 
@@ -130,7 +135,7 @@ def _daemon(home: Path, cache: Path, *, keep: bool) -> Iterator[Path]:
     config.write_text(f'[paths]\nstate = "{home}/state"\ncache = "{cache}"\nrun = "{home}/run"\n')
     _step(f"starting edged run --config {config}")
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own module, our own interpreter
             [sys.executable, "-m", "edged", "run", "--config", str(config)],
             stdin=subprocess.DEVNULL,
             stderr=log,
@@ -145,7 +150,9 @@ def _daemon(home: Path, cache: Path, *, keep: bool) -> Iterator[Path]:
         raise
     finally:
         if keep:
-            print(f"\nThe daemon runs on as process {process.pid}; `kill {process.pid}` ends it. Its log: {home}/log")
+            print(
+                f"\nThe daemon runs on as process {process.pid}; `kill {process.pid}` ends it. Its log: {home}/log"
+            )
         else:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=START_TIMEOUT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def status(arguments: argparse.Namespace) -> int:
 def _cache(arguments: argparse.Namespace) -> Path:
     if arguments.cache:
         return Path(arguments.cache)
+    if directory := os.environ.get("CACHE_DIRECTORY"):  # systemd.exec(5)
+        return Path(directory) / "kernels"
     from edged.cli.run import load_config
 
     return Path(load_config(arguments.config).paths.cache) / "kernels"

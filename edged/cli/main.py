@@ -63,7 +63,9 @@ def _daemon(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.set_defaults(run="edged.cli.run:run")
     check = commands.add_parser("check-config", help="name every problem of a config, with path and line")
     check.add_argument("file", nargs="?", default=DEFAULT_CONFIG, metavar="FILE")
-    check.add_argument("--defaults", action="store_true", help="print every setting, its default and its reason")
+    check.add_argument(
+        "--defaults", action="store_true", help="print every setting, its default and its reason"
+    )
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
     check.set_defaults(run="edged.cli.run:check_config")
 
@@ -80,12 +82,18 @@ def _client(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     call.add_argument("--image", metavar="FILE", help="JPEG, PNG, WebP, BMP or GIF to send as $.image")
     call.add_argument("--audio", metavar="FILE", help="WAV to send as $.audio")
     call.add_argument(
-        "--arg", action="append", default=[], metavar="NAME=VALUE", help="any argument; VALUE as JSON, else text"
+        "--arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any argument; VALUE as JSON, else text",
     )
     call.add_argument("--save", metavar="FILE", help="write the annotated picture here (PNG)")
     call.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (default 60)")
     call.set_defaults(run="edged.cli.call:call")
-    stdio = commands.add_parser("stdio", help="connect standard input and output to the daemon, for MCP hosts")
+    stdio = commands.add_parser(
+        "stdio", help="connect standard input and output to the daemon, for MCP hosts"
+    )
     stdio.set_defaults(run="edged.cli.connection:stdio")
     for command in (status, call, stdio):
         _connection(command, table=command is not stdio)
@@ -106,7 +114,14 @@ def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         action.add_argument("name", metavar="NAME")
     activate.add_argument("version", metavar="VERSION")
     remove.add_argument("version", nargs="?", metavar="VERSION")
-    handlers = {ls: "ls", add: "add", show: "show_one", activate: "activate", rollback: "rollback", remove: "remove"}
+    handlers = {
+        ls: "ls",
+        add: "add",
+        show: "show_one",
+        activate: "activate",
+        rollback: "rollback",
+        remove: "remove",
+    }
     for action, function in handlers.items():
         action.set_defaults(run=f"edged.cli.models:{function}")
         _connection(action, table=True)
@@ -119,7 +134,12 @@ def _kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     show = actions.add_parser("status", help="say which backend the daemon would use, and why")
     for action in (build, show):
         action.add_argument("--config", default=None, metavar="FILE")
-        action.add_argument("--cache", default=None, metavar="DIR", help="default: [paths] cache, kernels")
+        action.add_argument(
+            "--cache",
+            default=None,
+            metavar="DIR",
+            help="default: kernels in $CACHE_DIRECTORY or [paths] cache",
+        )
         action.add_argument("--json", action="store_true", help="print as JSON")
         action.set_defaults(run=f"edged.cli.kernels:{'build' if action is build else 'status'}")
 

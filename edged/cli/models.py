@@ -38,7 +38,9 @@ def show_one(arguments: argparse.Namespace) -> int:
         entries = checked(device.call_tool("models_list", {}))["models"]
     found = [entry for entry in entries if entry["name"] == arguments.name]
     if not found:
-        raise NotFound(f"no model {arguments.name!r}; installed: {', '.join(sorted({e['name'] for e in entries}))}")
+        raise NotFound(
+            f"no model {arguments.name!r}; installed: {', '.join(sorted({e['name'] for e in entries}))}"
+        )
     if arguments.json:
         show({"models": found}, as_json=True)
         return 0
@@ -65,7 +67,10 @@ def package(device: UnixClient, folder: Path) -> dict[str, Any]:
         text = (folder / "manifest.toml").read_text()
     except OSError as exc:
         raise NotFound(f"{folder}/manifest.toml: {exc.strerror}") from exc
-    return {"manifest": text, "files": [_send(device, folder / name) for name in manifest.files(manifest.load(text))]}
+    return {
+        "manifest": text,
+        "files": [_send(device, folder / name) for name in manifest.files(manifest.load(text))],
+    }
 
 
 def activate(arguments: argparse.Namespace) -> int:

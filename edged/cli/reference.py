@@ -13,7 +13,9 @@ import msgspec
 
 def as_toml(kind: type[msgspec.Struct]) -> str:
     """Every table of `kind` with its settings commented out, so that the file means the defaults."""
-    return "\n".join(block for field in msgspec.structs.fields(kind) for block in _table(field.name, field.default))
+    return "\n".join(
+        block for field in msgspec.structs.fields(kind) for block in _table(field.name, field.default)
+    )
 
 
 def _table(name: str, defaults: Any) -> Iterator[str]:
@@ -22,7 +24,9 @@ def _table(name: str, defaults: Any) -> Iterator[str]:
     for field in msgspec.structs.fields(type(defaults)):
         lines += ["", *_comment(documented.get(field.name, ""))]
         value = getattr(defaults, field.name)
-        lines.append(f"# {field.encode_name} =" if value is None else f"# {field.encode_name} = {_toml(value)}")
+        lines.append(
+            f"# {field.encode_name} =" if value is None else f"# {field.encode_name} = {_toml(value)}"
+        )
     yield "\n".join(lines) + "\n"
 
 
@@ -46,7 +50,11 @@ def _docstrings(kind: type) -> dict[str, str]:
 
 
 def _comment(text: str) -> list[str]:
-    return [f"# {line}".rstrip() for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, 100) or [""]]
+    return [
+        f"# {line}".rstrip()
+        for paragraph in text.splitlines()
+        for line in textwrap.wrap(paragraph, 100) or [""]
+    ]
 
 
 def _toml(value: Any) -> str:
@@ -58,6 +66,10 @@ def _toml(value: Any) -> str:
         case list() | tuple():
             return "[" + ", ".join(map(_toml, value)) + "]"
         case dict():
-            return "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+            return (
+                "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
+                if value
+                else "{}"
+            )
         case _:
             return str(value)

@@ -25,7 +25,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
+    )
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in rows)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -66,7 +68,7 @@ def _flat(value: Any) -> Cell:
         return "  ".join(f"{name} {_cell(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(str(_cell(_flat(part))) for part in value[:16]) + (" …" if len(value) > 16 else "")
-    return value
+    return value if value is None or isinstance(value, int | float) else str(value)
 
 
 def _cell(value: Cell) -> str:

@@ -24,7 +24,9 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str | None, Meta(description="Handle of a mapping registered on this connection", max_length=32)
     ] = None
     offset: Annotated[int, Meta(ge=0, description="Where the bytes begin in the mapping")] = 0
-    length: Annotated[int | None, Meta(ge=1, description="How many bytes of the mapping; default: to its end")] = None
+    length: Annotated[
+        int | None, Meta(ge=1, description="How many bytes of the mapping; default: to its end")
+    ] = None
     path: Annotated[
         str | None, Meta(description="A file on the device, under a root its config allows", max_length=4096)
     ] = None
@@ -44,9 +46,9 @@ class ImageArgument(Bytes, frozen=True, kw_only=True):
 class AudioArgument(Bytes, frozen=True, kw_only=True):
     """A recording: WAV; or raw signed 16-bit little-endian mono samples, with rate_hz."""
 
-    rate_hz: Annotated[
-        int | None, Meta(ge=8000, le=192000, description="Of raw samples; absent for WAV")
-    ] = None
+    rate_hz: Annotated[int | None, Meta(ge=8000, le=192000, description="Of raw samples; absent for WAV")] = (
+        None
+    )
 
 
 class Sources:
@@ -57,18 +59,24 @@ class Sources:
         self._roots = [Path(root).resolve() for root in roots]
         self._file_max_bytes = file_max_bytes
 
-    def resolve(self, call: Call, argument: Bytes, path: str, length: int | None = None) -> bytes | memoryview:
+    def resolve(
+        self, call: Call, argument: Bytes, path: str, length: int | None = None
+    ) -> bytes | memoryview:
         """Return the bytes an argument names; `path` is the argument's own, for the error.
 
         Bytes in a mapping are a read-only view that its owner can still change: copy before parsing.
         """
         given = [name for name in ("data", "mapping", "path") if getattr(argument, name) is not None]
         if len(given) != 1:
-            raise BadArgument(f"{path}: give exactly one of data, mapping, path; got {', '.join(given) or 'none'}")
+            raise BadArgument(
+                f"{path}: give exactly one of data, mapping, path; got {', '.join(given) or 'none'}"
+            )
         if argument.data is not None:
             return argument.data.data
         if argument.mapping is not None:
-            return self._mappings.view(call.peer, argument.mapping, argument.offset, argument.length or length)
+            return self._mappings.view(
+                call.peer, argument.mapping, argument.offset, argument.length or length
+            )
         return self._read(str(argument.path), path)
 
     def _read(self, name: str, path: str) -> bytes:

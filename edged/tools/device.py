@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from edged import __version__
+from edged.inference import stats as inference_stats
 from edged.limits import Limits
 from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
 from edged.power import sensors
@@ -42,11 +43,33 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: str
-    state: str
-    answered: int = 0
-    failed: int = 0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
+    loaded: list[str]
+    """Variants in memory."""
+    waiting: int
+    """Calls queued or running."""
+    answered: int
+    failed: int
+    """Refused, rejected, cancelled and faulty calls together."""
+    p50_ms: float | None
+    p99_ms: float | None
+
+    @classmethod
+    def of(cls, name: str, version: str, inference: inference_stats.Status | None) -> ModelStatus:
+        """One model's part of what the inference room says."""
+        loaded = [m for m in inference.models if (m.name, m.version) == (name, version)] if inference else []
+        outcomes = dict(inference.outcomes.get(name, {})) if inference else {}
+        answered = outcomes.pop("answered", 0)
+        total = inference.stages.get(name, {}).get("total") if inference else None
+        return cls(
+            name=name,
+            version=version,
+            loaded=[m.variant for m in loaded if m.state == "ready"],
+            waiting=sum(m.in_hand for m in loaded),
+            answered=answered,
+            failed=sum(outcomes.values()),
+            p50_ms=total.p50_ms if total else None,
+            p99_ms=total.p99_ms if total else None,
+        )
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,4 +139,5 @@ def describe(status: Status) -> str:
     heat = "temperature unknown" if readings.temperature_c is None else f"{readings.temperature_c:.0f} C"
     battery = "" if readings.battery_pct is None else f", battery {readings.battery_pct:.0f} %"
     names = ", ".join(model.name for model in status.models) or "none"
-    return f"edged {status.version} on {status.hostname}: {heat}{battery}; limits: {status.limits.reason}; models: {names}"
+    limits = status.limits.reason
+    return f"edged {status.version} on {status.hostname}: {heat}{battery}; limits: {limits}; models: {names}"

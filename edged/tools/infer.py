@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.errors import BadArgument, NotAllowed
-from edged.inference.decoders import describe
+from edged.inference.describe import describe
 from edged.inference.manifest import (
     Anomaly,
     AudioInput,
@@ -57,7 +57,9 @@ class OfPicture(Common, frozen=True, kw_only=True):
     threshold: Annotated[
         float | None, Meta(ge=0, le=1, description="Leave out what scores less; default: the manifest's")
     ] = None
-    top_k: Annotated[int | None, Meta(ge=1, le=100, description="At most so many; default: the manifest's")] = None
+    top_k: Annotated[
+        int | None, Meta(ge=1, le=100, description="At most so many; default: the manifest's")
+    ] = None
 
 
 class OfSound(Common, frozen=True, kw_only=True):
@@ -66,7 +68,9 @@ class OfSound(Common, frozen=True, kw_only=True):
     audio: AudioArgument
     stream: Annotated[
         str | None,
-        Meta(max_length=64, description="Continue this stream of yours; absent: judge the recording by itself"),
+        Meta(
+            max_length=64, description="Continue this stream of yours; absent: judge the recording by itself"
+        ),
     ] = None
     threshold: Annotated[float | None, Meta(ge=0, le=1, description="Heard from this score on")] = None
 
@@ -83,7 +87,9 @@ class OfNumbers(Common, frozen=True, kw_only=True):
 class OfTensors(Common, frozen=True, kw_only=True):
     """Input tensors as they are."""
 
-    tensors: Annotated[list[list[float]], Meta(description="Each input tensor, flat, row-major, in real units")]
+    tensors: Annotated[
+        list[list[float]], Meta(description="Each input tensor, flat, row-major, in real units")
+    ]
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +172,9 @@ def _picture(sources: Sources, call: Call, arguments: OfPicture) -> Given:
     if raw == (None, None, None):
         return Encoded(_private(sources.resolve(call, image, "$.image")))
     if image.layout is None or image.width is None or image.height is None:
-        raise BadArgument("$.image: raw pixels need layout, width and height; an encoded picture none of them")
+        raise BadArgument(
+            "$.image: raw pixels need layout, width and height; an encoded picture none of them"
+        )
     layout = Layout(image.layout)
     length = layout.size(image.height, image.width)
     data = sources.resolve(call, image, "$.image", length)

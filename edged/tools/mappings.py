@@ -10,15 +10,14 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Hashable
+from functools import partial
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from edged.errors import BadArgument, NotFound, TooLarge
-from edged.mcp.catalog import Call, Tier
-from edged.mcp.server import Method
+from edged.mcp.catalog import Call, Method, Peer, Tier
 
 PER_PEER = 16
 MAX_BYTES = 1 << 28
@@ -41,20 +40,24 @@ class Mappings:
     """Every peer's mappings; they die with its connection."""
 
     def __init__(self) -> None:
-        self._of_peer: dict[Hashable, dict[str, mmap.mmap]] = {}
+        self._of_peer: dict[Peer, dict[str, mmap.mmap]] = {}
 
     def method(self) -> Method:
         """The method that registers one."""
         return Method(params=Register, handler=self._register, tier=Tier.ACT)
 
-    def view(self, peer: Hashable, handle: str, offset: int, length: int | None) -> memoryview:
+    def view(self, peer: Peer, handle: str, offset: int, length: int | None) -> memoryview:
         """Return `length` bytes (all that follow, where None) of a registered mapping, read-only."""
         mapping = self._of_peer.get(peer, {}).get(handle)
         if mapping is None:
-            raise NotFound(f"no mapping {handle!r} on this connection; register one with edged/mapping/register")
+            raise NotFound(
+                f"no mapping {handle!r} on this connection; register one with edged/mapping/register"
+            )
         end = len(mapping) if length is None else offset + length
         if end > len(mapping) or offset > end:
-            raise BadArgument(f"$.offset: bytes {offset} to {end} lie outside the mapping of {len(mapping)} bytes")
+            raise BadArgument(
+                f"$.offset: bytes {offset} to {end} lie outside the mapping of {len(mapping)} bytes"
+            )
         return memoryview(mapping)[offset:end]
 
     def _register(self, call: Call, params: Register) -> Registered:
@@ -67,13 +70,16 @@ class Mappings:
             os.close(descriptor)
         if call.peer not in self._of_peer:
             self._of_peer[call.peer] = {}
-            call.peer.on_close(lambda: self._of_peer.pop(call.peer, None))
+            call.peer.on_close(partial(self._forget, call.peer))
         own = self._of_peer[call.peer]
         if len(own) >= PER_PEER:
             raise TooLarge(f"{PER_PEER} mappings on one connection are the most; reuse one, or reconnect")
         handle = f"m{len(own) + 1}"
         own[handle] = mapping
         return Registered(handle=handle, bytes=params.bytes)
+
+    def _forget(self, peer: Peer) -> None:
+        self._of_peer.pop(peer, None)
 
 
 def _map(descriptor: int, length: int) -> mmap.mmap:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta
 
-from edged.inference.manifest import Name, Version
+from edged.inference.library import Slot
+from edged.inference.manifest import Manifest, Name, Version
 from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
 from edged.tools.arguments import Bytes, Sources
 from edged.tools.device import READ_ONLY, Nothing
 
 CHANGES = Annotations(read_only=False, destructive=False, idempotent=True)
 DESTROYS = Annotations(read_only=False, destructive=True, idempotent=True)
+
+
+Progress = Callable[[str, int], None]
+"""What is being done, and to how many bytes."""
 
 
 class ModelFile(Bytes, frozen=True, kw_only=True):
@@ -58,13 +64,31 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     state: str
     """active, ready, or quarantined."""
-    title: str
-    reason: str = ""
+    reason: str | None
     """Why it is quarantined."""
-    licence: str = ""
-    source: str = ""
-    variants: list[str] = msgspec.field(default_factory=list)
-    bytes: int = 0
+    previous: bool
+    """Whether a rollback leads here."""
+    bytes: int
+    title: str | None
+    licence: str | None
+    source: str | None
+    variants: list[str]
+
+    @classmethod
+    def of(cls, slot: Slot, manifest: Manifest | None) -> Entry:
+        """A slot with what its manifest says; None where that is damaged."""
+        return cls(
+            name=slot.name,
+            version=slot.version,
+            state=slot.state.value,
+            reason=slot.reason,
+            previous=slot.previous,
+            bytes=slot.size_bytes,
+            title=manifest.title if manifest else None,
+            licence=manifest.licence if manifest else None,
+            source=manifest.source if manifest else None,
+            variants=[variant.name for variant in manifest.variants] if manifest else [],
+        )
 
 
 class Entries(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +109,7 @@ class Models(Protocol):
     """What these tools need of the daemon; each call returns when the change is on disk and served."""
 
     def entries(self) -> Awaitable[list[Entry]]: ...  # noqa: D102 - a port
-    def add(  # noqa: D102
-        self, manifest: str, files: dict[str, Any], progress: Callable[[float, float | None, str], None]
-    ) -> Awaitable[Entry]: ...
+    def add(self, manifest: str, files: dict[str, bytes], progress: Progress) -> Awaitable[Entry]: ...  # noqa: D102
     def activate(self, name: str, version: str) -> Awaitable[Entry]: ...  # noqa: D102
     def rollback(self, name: str) -> Awaitable[Entry]: ...  # noqa: D102
     def remove(self, name: str, version: str | None) -> Awaitable[None]: ...  # noqa: D102
@@ -163,7 +185,12 @@ class ModelTools:
             file.name: bytes(self._sources.resolve(call, file, f"$.files[{index}]"))
             for index, file in enumerate(arguments.files)
         }
-        entry = await self._models.add(arguments.manifest, files, call.progress)
+        steps = itertools.count(1)
+
+        def report(what: str, done_bytes: int) -> None:
+            call.progress(next(steps), None, f"{what} {done_bytes} bytes" if done_bytes else what)
+
+        entry = await self._models.add(arguments.manifest, files, report)
         if arguments.activate:
             entry = await self._models.activate(entry.name, entry.version)
         return _changed(entry.name, entry.version, entry.state)
