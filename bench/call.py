@@ -14,11 +14,12 @@ from bench.services import JPEG, MAPPING, RAW, Service, started
 
 CALLERS = 8
 METHOD = """\
-BlazeFace (128x128, float32) on a 640x480 photograph. Every request is encoded beforehand and every answer checked for \
-a score. `limit` is the fastest in-process loop of decode, preprocess and invoke; it runs right before and after each \
-block, and a ratio is a block's median over the mean of those two. Peers shrink the JPEG while decoding as edged does, \
-use OpenCV, run on the event loop and answer with the surest face only; edged also suppresses overlaps and gives six \
-landmarks. `mapping` is a frame that lies in memory registered once; `base64` is the same frame inside the JSON."""
+BlazeFace (128x128, float32) on a 640x480 photograph. Every request is encoded beforehand and every \
+answer checked for a score. `limit` is the fastest in-process loop of decode, preprocess and invoke; it \
+runs right before and after each block, and a ratio is a block's median over the mean of those two. Peers \
+shrink the JPEG while decoding as edged does, use OpenCV, run on the event loop and answer with the \
+surest face only; edged also suppresses overlaps and gives six landmarks. `mapping` is a frame that lies \
+in memory registered once; `base64` is the same frame inside the JSON."""
 
 Samples = Mapping[str, Sequence[Sample]]
 
@@ -67,14 +68,26 @@ def _alone_targets(taken: Mapping[str, Samples], rounds: int) -> list[Target]:
     jpeg, raw = taken[JPEG], taken[RAW]
     targets = [
         at_most("JPEG, p50 over the limit", summarise(jpeg["edged"], rounds).ratio, 1.15, "x"),
-        at_most("raw frame in base64, p50 over the limit", summarise(raw["edged, base64"], rounds).ratio, 1.7, "x"),
-        at_most("raw frame in a mapping, p50 over the limit", summarise(raw["edged, mapping"], rounds).ratio, 1.2, "x"),
+        at_most(
+            "raw frame in base64, p50 over the limit", summarise(raw["edged, base64"], rounds).ratio, 1.7, "x"
+        ),
+        at_most(
+            "raw frame in a mapping, p50 over the limit",
+            summarise(raw["edged, mapping"], rounds).ratio,
+            1.2,
+            "x",
+        ),
     ]
     for peer in (name for name in jpeg if name != "edged"):
         of_jpeg, of_raw = (1.7, 7.0) if "SDK" in peer else (1.1, 2.4)
         targets += [
             at_least(f"JPEG, times faster than {peer}", speedup(jpeg, "edged", peer, rounds), of_jpeg, "x"),
-            at_least(f"raw frame (mapping), times faster than {peer}", speedup(raw, "edged, mapping", peer, rounds), of_raw, "x"),
+            at_least(
+                f"raw frame (mapping), times faster than {peer}",
+                speedup(raw, "edged, mapping", peer, rounds),
+                of_raw,
+                "x",
+            ),
         ]
     return targets
 
@@ -85,7 +98,11 @@ def _crowd_targets(taken: Mapping[str, Samples], rounds: int) -> list[Target]:
         results = {name: summarise(samples, rounds) for name, samples in taken[kind].items()}
         best = max(result.share for name, result in results.items() if not name.startswith("edged"))
         for name in ways:
-            what = f"{CALLERS} callers, {kind} ({name.removeprefix('edged, ')})" if kind == RAW else f"{CALLERS} callers, {kind}"
+            what = (
+                f"{CALLERS} callers, {kind} ({name.removeprefix('edged, ')})"
+                if kind == RAW
+                else f"{CALLERS} callers, {kind}"
+            )
             targets += [
                 at_least(f"{what}, throughput over the best peer's", results[name].share / best, 1.0, "x"),
                 at_most(f"{what}, p99 over p50", results[name].tail, 2.0, "x"),
@@ -97,23 +114,44 @@ def _limits(floor: limit.Limit) -> Table:
     return Table(
         title="The limit: every way to do it in-process (the fastest of each kind is the reference)",
         columns=["way", "p50 ms", "over the invoke alone", "clean blocks"],
-        rows=[[name, _ms(r.p50_s), f"x{r.ratio:.2f}", f"{r.clean}/{r.blocks}"] for name, r in floor.table.items()],
+        rows=[
+            [name, _ms(r.p50_s), f"x{r.ratio:.2f}", f"{r.clean}/{r.blocks}"]
+            for name, r in floor.table.items()
+        ],
     )
 
 
 def _table(title: str, samples: Samples, rounds: int) -> Table:
     return Table(
         title=title,
-        columns=["server", "p50 ms", "p99 ms", "over the limit", "quartiles", "req/s", "of the limit's rate",
-                 "server CPU ms", "clean blocks"],
+        columns=[
+            "server",
+            "p50 ms",
+            "p99 ms",
+            "over the limit",
+            "quartiles",
+            "req/s",
+            "of the limit's rate",
+            "server CPU ms",
+            "clean blocks",
+        ],
         rows=[_row(name, summarise(taken, rounds)) for name, taken in samples.items()],
-    )  # fmt: skip
+    )
 
 
 def _row(name: str, r: Result) -> list[str]:
     low, high = r.ratio_spread
-    return [name, _ms(r.p50_s), _ms(r.p99_s), f"x{r.ratio:.2f}", f"{low:.2f} to {high:.2f}", f"{r.per_s:,.0f}",
-            f"{r.share:.2f}", _ms(r.cpu_s), f"{r.clean}/{r.blocks}"]  # fmt: skip
+    return [
+        name,
+        _ms(r.p50_s),
+        _ms(r.p99_s),
+        f"x{r.ratio:.2f}",
+        f"{low:.2f} to {high:.2f}",
+        f"{r.per_s:,.0f}",
+        f"{r.share:.2f}",
+        _ms(r.cpu_s),
+        f"{r.clean}/{r.blocks}",
+    ]
 
 
 def _ms(seconds: float) -> str:

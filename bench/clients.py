@@ -23,7 +23,7 @@ BUFFER_BYTES = 1 << 20
 ANSWER_S = 30.0  # longest wait for an answer
 
 
-class Wrong(Exception):  # noqa: N818 - an answer that is wrong
+class Wrong(Exception):
     """A server answered something else than it was asked for."""
 
 
@@ -101,7 +101,7 @@ class Client:
 
 @contextmanager
 def shared_memory(content: bytes) -> Iterator[tuple[int, mmap.mmap]]:
-    """A descriptor and its mapping, holding `content`: writable here, sealed against shrinking under the reader."""
+    """A descriptor and its mapping, holding `content`: writable here, sealed so that it cannot shrink."""
     descriptor = os.memfd_create("frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, len(content))
@@ -113,7 +113,7 @@ def shared_memory(content: bytes) -> Iterator[tuple[int, mmap.mmap]]:
         os.close(descriptor)
 
 
-class _Caller:
+class Caller:
     """One of many who share a thread: sends as the socket takes it, then waits for the answer."""
 
     def __init__(self, client: Client, request: Request) -> None:
@@ -122,11 +122,13 @@ class _Caller:
         self.asked_at = 0.0
 
     def ask(self, now: float) -> None:
+        """Begin the request over, as of `now`."""
         self.asked_at, self.client.received = now, 0
         self.unsent = memoryview(self.request.data)
         self.send()
 
     def send(self) -> None:
+        """Whatever the socket takes now."""
         try:
             while self.unsent:
                 self.unsent = self.unsent[self.client.socket.send(self.unsent) :]
@@ -135,6 +137,7 @@ class _Caller:
 
     @property
     def waits_for(self) -> int:
+        """Events the selector should watch for."""
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self.unsent else 0)
 
 
@@ -143,7 +146,7 @@ def crowd(clients: Sequence[Client], requests: Sequence[Request]) -> Load:
 
     def load(seconds: float) -> list[float]:
         with selectors.DefaultSelector() as selector:
-            callers = [_Caller(client, request) for client, request in zip(clients, requests, strict=True)]
+            callers = [Caller(client, request) for client, request in zip(clients, requests, strict=True)]
             for caller in callers:
                 caller.client.socket.setblocking(False)
                 caller.ask(time.perf_counter())
@@ -164,7 +167,7 @@ def _serve(selector: selectors.BaseSelector, callers: int, end: float) -> list[f
         if not events:
             raise Wrong(f"no answer for {ANSWER_S:.0f} s")
         for key, mask in events:
-            caller: _Caller = key.data
+            caller: Caller = key.data
             if mask & selectors.EVENT_WRITE:
                 caller.send()
             if mask & selectors.EVENT_READ and caller.client.receive(caller.request.expect):

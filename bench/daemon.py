@@ -38,7 +38,12 @@ class Home:
 
     def _do(self, *arguments: str) -> None:
         done = subprocess.run(
-            [*self.command, *arguments], capture_output=True, text=True, timeout=PREPARE_S, env=environment(), check=False
+            [*self.command, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PREPARE_S,
+            env=environment(),
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"edged {' '.join(arguments)}: {done.stdout}{done.stderr}")

@@ -16,9 +16,10 @@ DEPTH = 32
 CYCLE = 1024  # ids before one is used again: far more than are ever under way
 EXPECT = b'"hi'
 METHOD = """\
-`tools/call` of `echo` with five bytes, one connection, MCP 2026-07-28. Depth 1 waits for each answer; depth 32 keeps 32 \
-under way. `bare line` is a Python process that answers every line with a fixed one: what the two socket ends cost. The \
-SDK is its low-level server on the same kind of socket. CPU is the server's, all threads, from schedstat."""
+`tools/call` of `echo` with five bytes, one connection, MCP 2026-07-28. Depth 1 waits for each answer; \
+depth 32 keeps 32 under way. `bare line` is a Python process that answers every line with a fixed one: \
+what the two socket ends cost. The SDK is its low-level server on the same kind of socket. CPU is the \
+server's, all threads, from schedstat."""
 
 
 def run(rig: Rig) -> Section:
@@ -27,15 +28,8 @@ def run(rig: Rig) -> Section:
         sdk = _started(rig, "bench.peers.sdk_socket", keep)
         home = rig.prepared("bare")
         edged = keep.enter_context(running(home.run(), home.socket, home.root / "edged.log"))
-        servers = {"edged": edged, "MCP SDK, low-level server": sdk}
-        results: dict[str, Result] = {}
-        for depth in (1, DEPTH):
-            reference, *contenders = (
-                _contender(f"{name}, depth {depth}", server, depth, keep)
-                for name, server in {"bare line": bare, **servers}.items()
-            )
-            samples = interleave(reference, contenders, seconds=rig.seconds, rounds=rig.rounds)
-            results |= {name: summarise(taken, rig.rounds) for name, taken in samples.items()}
+        servers = {"bare line": bare, "edged": edged, "MCP SDK, low-level server": sdk}
+        results = _race(rig, servers, 1) | _race(rig, servers, DEPTH)
     one, deep = results["edged, depth 1"], results[f"edged, depth {DEPTH}"]
     return Section(
         name="echo",
@@ -49,6 +43,15 @@ def run(rig: Rig) -> Section:
         ],
         tables=[_table(results)],
     )
+
+
+def _race(rig: Rig, servers: dict[str, Running], depth: int) -> dict[str, Result]:
+    with ExitStack() as keep:
+        reference, *contenders = (
+            _contender(f"{name}, depth {depth}", server, depth, keep) for name, server in servers.items()
+        )
+        samples = interleave(reference, contenders, seconds=rig.seconds, rounds=rig.rounds)
+    return {name: summarise(taken, rig.rounds) for name, taken in samples.items()}
 
 
 def _started(rig: Rig, module: str, keep: ExitStack) -> Running:
@@ -68,10 +71,25 @@ def _contender(name: str, server: Running, depth: int, keep: ExitStack) -> Conte
 def _table(results: dict[str, Result]) -> Table:
     return Table(
         title="Calls on one connection",
-        columns=["server", "req/s", "p50 us", "p99 us", "server CPU us", "over the bare line", "clean blocks"],
+        columns=[
+            "server",
+            "req/s",
+            "p50 us",
+            "p99 us",
+            "server CPU us",
+            "over the bare line",
+            "clean blocks",
+        ],
         rows=[
-            [name, f"{r.per_s:,.0f}", f"{r.p50_s * 1e6:.0f}", f"{r.p99_s * 1e6:.0f}", f"{r.cpu_s * 1e6:.1f}",
-             f"x{r.ratio:.2f}", f"{r.clean}/{r.blocks}"]
+            [
+                name,
+                f"{r.per_s:,.0f}",
+                f"{r.p50_s * 1e6:.0f}",
+                f"{r.p99_s * 1e6:.0f}",
+                f"{r.cpu_s * 1e6:.1f}",
+                f"x{r.ratio:.2f}",
+                f"{r.clean}/{r.blocks}",
+            ]
             for name, r in results.items()
         ],
-    )  # fmt: skip
+    )

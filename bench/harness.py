@@ -1,9 +1,10 @@
 """Interleaved, paired blocks: how anything here is timed.
 
-The vCPUs of a shared machine drift by tens of per cent within seconds, so milliseconds of two contenders taken
-minutes apart say little about either. Here a round runs reference, A, reference, B, reference … and the next
-round runs backwards; a contender's ratio is its median against the mean of the two reference blocks around it.
-A sample during which anybody else used more than `FOREIGN_CORES` is noise and only counts where too few are clean.
+The vCPUs of a shared machine drift by tens of per cent within seconds, so milliseconds of two contenders
+taken minutes apart say little about either. Here a round runs reference, A, reference, B, reference … and the
+next round runs backwards; a contender's ratio is its median against the mean of the two reference blocks
+around it. A sample during which anybody else used more than `FOREIGN_CORES` is noise, and only counts where
+too few are clean.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from bench import procfs
 
 FOREIGN_CORES = 0.35  # cores used by neither the bench nor the server under test
 PATIENCE = 4  # rounds run at most, for each one wanted
+QUIET_S = 20.0  # longest wait for the neighbours to finish, before a round
+LOOK_S = 0.25
 
 Load = Callable[[float], list[float]]
 """Runs for about that many seconds and gives the latency of each call, in seconds."""
 
 
 class Contender(NamedTuple):
-    """Something that can be put under load; `pid` is its server's, None where the bench does the work itself."""
+    """Something that can be put under load; `pid` is its server's, None where this process does the work."""
 
     name: str
     load: Load
@@ -53,6 +56,7 @@ class Sample(NamedTuple):
 
     @property
     def ratio(self) -> float:
+        """Median over the reference's."""
         return self.block.p50_s / self.reference_s
 
     @property
@@ -114,6 +118,7 @@ def interleave(
     for contender in (reference, *contenders):
         contender.load(0.05)
     for turn in range(rounds * PATIENCE):
+        await_quiet()
         before = block(reference, seconds)
         for contender in contenders if turn % 2 == 0 else contenders[::-1]:
             during = block(contender, seconds)
@@ -148,7 +153,7 @@ def summarise(samples: Sequence[Sample], wanted: int) -> Result:
 
 
 def speedup(samples: Mapping[str, Sequence[Sample]], of: str, over: str, wanted: int) -> float:
-    """How many times faster `of` is than `over`, both against the reference around them, median over rounds."""
+    """How many times faster `of` is than `over`, each against the reference around it; median over rounds."""
     rounds = [
         (max(mine.foreign, theirs.foreign), theirs.ratio / mine.ratio)
         for mine, theirs in zip(samples[of], samples[over], strict=True)
@@ -168,6 +173,16 @@ def quietest(samples: Sequence[Sample], wanted: int) -> list[Sample]:
 def clean(samples: Sequence[Sample]) -> int:
     """How many samples no neighbour disturbed."""
     return sum(sample.foreign < FOREIGN_CORES for sample in samples)
+
+
+def await_quiet() -> None:
+    """Sleep until the machine has little else to do, for QUIET_S at most."""
+    end = time.monotonic() + QUIET_S
+    while time.monotonic() < end:
+        before = procfs.machine_cpu_s()
+        time.sleep(LOOK_S)
+        if procfs.machine_cpu_s() - before < FOREIGN_CORES * LOOK_S:
+            return
 
 
 def repeat(call: Callable[[], object]) -> Load:

@@ -13,8 +13,9 @@ from bench.services import started
 SETTLE_S = 3.0
 WATCH_S = 30.0
 METHOD = """\
-Every server has answered one JPEG and its client has gone. After 3 s to settle, 30 s are counted: voluntary context \
-switches (a thread went to sleep, so it had been woken) and CPU of all threads. All servers are watched at once."""
+Every server has answered one JPEG and its client has gone. After 3 s to settle, 30 s are counted: \
+voluntary context switches (a thread went to sleep, so it had been woken) and CPU of all threads. All \
+servers are watched at once."""
 
 
 def run(rig: Rig) -> Section:

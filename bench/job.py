@@ -28,7 +28,7 @@ class Pictures(NamedTuple):
 
 def pictures() -> Pictures:
     """scikit-image's astronaut at its own resolution, mirrored at the sides to fill 640x480; JPEG 4:2:0."""
-    middle = data.astronaut()[:HEIGHT]
+    middle = data.astronaut()[:HEIGHT]  # type: ignore[no-untyped-call] # scikit-image is untyped
     side = (WIDTH - middle.shape[1]) // 2
     rgb = np.ascontiguousarray(np.pad(middle, ((0, 0), (side, side), (0, 0)), mode="reflect"))
     return Pictures(rgb, simplejpeg.encode_jpeg(rgb, quality=QUALITY, colorsubsampling="420"))
@@ -36,6 +36,13 @@ def pictures() -> Pictures:
 
 def model(name: str, cache: Path) -> Path:
     """The folder of a model with its manifest and every file, each of the SHA-256 the manifest gives."""
-    fetch = [sys.executable, str(ROOT / "models" / "fetch.py"), "--into", str(cache / "models"), "--only", name]
+    fetch = [
+        sys.executable,
+        str(ROOT / "models" / "fetch.py"),
+        "--into",
+        str(cache / "models"),
+        "--only",
+        name,
+    ]
     subprocess.run(fetch, check=True, timeout=FETCH_S, stdout=subprocess.DEVNULL)
     return cache / "models" / name

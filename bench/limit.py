@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from bench.harness import Contender, Result, interleave, repeat, summarise
 from bench.job import HEIGHT, WIDTH, Pictures
-from bench.ours import preprocessor
-from bench.peers.blazeface import letterbox
+from bench.peers.blazeface import SIDE, letterbox
+from edged.inference.kernels.seam import Target, choose
+from edged.inference.values import Layout, Picture
 
 SHRUNK = (HEIGHT // 4, WIDTH // 4)  # still larger than the 96x128 of the tensor it fills
 
@@ -39,35 +40,56 @@ def find(model: Path, pictures: Pictures, kernels: Path, *, seconds: float, roun
     """Race every way to do the job; give the fastest of each kind."""
     interpreter = Interpreter(model_path=str(model), num_threads=1)
     interpreter.allocate_tensors()
-    tensor = interpreter.tensor(interpreter.get_input_details()[0]["index"])
-    ways: list[Contender] = []
-    for name, preprocess in {"OpenCV": letterbox, "edged's kernel": preprocessor(kernels)}.items():
-
-        def infer(rgb: NDArray[np.uint8], preprocess: Preprocess = preprocess) -> None:
-            preprocess(rgb, tensor()[0])
-            interpreter.invoke()
-
-        ways += [
-            Contender(f"raw, {name}", repeat(lambda infer=infer: infer(pictures.rgb))),
-            Contender(f"jpeg, {name}", repeat(_from_jpeg(infer, pictures.jpeg, None))),
-            Contender(f"jpeg at a quarter, {name}", repeat(_from_jpeg(infer, pictures.jpeg, SHRUNK))),
-        ]
-    samples = interleave(Contender("invoke", repeat(interpreter.invoke)), ways, seconds=seconds, rounds=rounds)
+    ways = [
+        way
+        for name, preprocess in {"OpenCV": letterbox, "edged's kernel": _ours(kernels)}.items()
+        for way in _ways(name, preprocess, interpreter, pictures)
+    ]
+    samples = interleave(
+        Contender("invoke", repeat(interpreter.invoke)), ways, seconds=seconds, rounds=rounds
+    )
     table = {name: summarise(taken, rounds) for name, taken in samples.items()}
     return Limit(_fastest("jpeg", ways, table), _fastest("raw", ways, table), table)
 
 
-def _from_jpeg(
-    infer: Callable[[NDArray[np.uint8]], None], encoded: bytes, size: tuple[int, int] | None
-) -> Callable[[], None]:
-    height, width = size or (HEIGHT, WIDTH)
-    room = np.empty(height * width * 3, np.uint8)
-    bounds = {"min_height": height, "min_width": width} if size else {}
+def _ours(cache: Path) -> Preprocess:
+    """Our kernel, compiled ahead of time into `cache`."""
+    kernels = choose("native", cache).kernels
+    middle = (127.5,)
+    target = Target(SIDE, SIDE, "rgb", "letterbox", 0.0, middle, middle, np.dtype(np.float32), 0.0, 0)
 
-    def run() -> None:
-        infer(simplejpeg.decode_jpeg(encoded, "RGB", fastdct=True, fastupsample=True, buffer=room, **bounds))
+    def preprocess(rgb: NDArray[np.uint8], tensor: NDArray[np.float32]) -> None:
+        kernels.fit(Picture(Layout.RGB, *rgb.shape[:2], rgb), target, tensor)
 
-    return run
+    return preprocess
+
+
+def _ways(name: str, preprocess: Preprocess, interpreter: Interpreter, pictures: Pictures) -> list[Contender]:
+    tensor = interpreter.tensor(interpreter.get_input_details()[0]["index"])
+
+    def infer(rgb: NDArray[np.uint8]) -> None:
+        preprocess(rgb, tensor()[0])
+        interpreter.invoke()
+
+    def whole() -> None:
+        infer(_decoded(pictures.jpeg, rooms[0]))
+
+    def shrunk() -> None:
+        infer(_decoded(pictures.jpeg, rooms[1], *SHRUNK))
+
+    rooms = [np.empty(HEIGHT * WIDTH * 3 // share, np.uint8) for share in (1, 16)]
+    return [
+        Contender(f"raw, {name}", repeat(lambda: infer(pictures.rgb))),
+        Contender(f"jpeg, {name}", repeat(whole)),
+        Contender(f"jpeg at a quarter, {name}", repeat(shrunk)),
+    ]
+
+
+def _decoded(encoded: bytes, room: NDArray[np.uint8], height: int = 0, width: int = 0) -> NDArray[np.uint8]:
+    rgb: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        encoded, "RGB", fastdct=True, fastupsample=True, min_height=height, min_width=width, buffer=room
+    )
+    return rgb
 
 
 def _fastest(kind: str, ways: list[Contender], table: dict[str, Result]) -> Contender:

@@ -17,12 +17,12 @@ from bench.services import JPEG, MAPPING, RAW, Edged, started
 
 MIB = 1 << 20
 WARM = 200
-FIRST, LAST, STEP = 10_000, 100_000, 10_000
+FIRST, LAST, STEP = 1_000, 4_000, 1_000
 PATIENCE_S = 900.0
 METHOD = """\
-Rss of smaps_rollup (shared pages count in full). Without models: after 200 listings and echoes. With BlazeFace: \
-after 200 pictures of every kind (JPEG, base64 frame, mapping). Growth: JPEG, base64 frame, mapping and echo in turn, \
-read every 10,000 requests. Peers: after 200 JPEGs and 200 frames."""
+Rss of smaps_rollup (shared pages count in full). Without models: after 200 listings and echoes. With \
+BlazeFace: after 200 pictures of every kind (JPEG, base64 frame, mapping). Growth: JPEG, base64 frame, \
+mapping and echo in turn, read every 10,000 requests. Peers: after 200 JPEGs and 200 frames."""
 
 Ask = Callable[[], object]
 
@@ -58,7 +58,10 @@ def run(rig: Rig) -> Section:
 
 def _without_models(rig: Rig) -> tuple[int, int]:
     home = rig.prepared("empty")
-    with running(home.run(), home.socket, home.root / "edged.log") as server, Client(server.socket, line) as client:
+    with (
+        running(home.run(), home.socket, home.root / "edged.log") as server,
+        Client(server.socket, line) as client,
+    ):
         for _ in range(WARM):
             client.call(Request(wire.request("tools/list", {}), b'"echo"'))
             client.call(_echo())

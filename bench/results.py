@@ -17,12 +17,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool:
+        """Whether the figure keeps the bound."""
         return self.figure <= self.bound if self.at_most else self.figure >= self.bound
 
     def __str__(self) -> str:
         verdict = "PASS" if self.met else "MISS"
         sign = "<=" if self.at_most else ">="
-        return f"{verdict}  {self.what}: {number(self.figure)}{self.unit} ({sign} {number(self.bound)}{self.unit})"
+        figure, bound = number(self.figure) + self.unit, number(self.bound) + self.unit
+        return f"{verdict}  {self.what}: {figure} ({sign} {bound})"
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,13 +14,16 @@ from bench.services import Command
 class Rig:
     """Everything costly is made when first asked for, and shared by the benches of a run."""
 
-    def __init__(self, *, work: Path, cache: Path, command: Sequence[str], seconds: float, rounds: int) -> None:
+    def __init__(
+        self, *, work: Path, cache: Path, command: Sequence[str], seconds: float, rounds: int
+    ) -> None:
         self.work, self.cache = work, cache
         self.seconds, self.rounds = seconds, rounds
         self._command = command
 
     @cached_property
     def pictures(self) -> job.Pictures:
+        """What everybody looks at."""
         return job.pictures()
 
     @cached_property
@@ -45,12 +48,13 @@ class Rig:
         return home
 
     def edged(self) -> Command:
+        """The daemon, serving BlazeFace."""
         return services.edged(self.home, self.pictures)
 
     def peers(self) -> list[Command]:
-        """FastAPI as installed and with its faster parts, and the MCP SDK's HTTP server (which takes those)."""
+        """FastAPI and the MCP SDK's HTTP server, each on plain uvicorn and on uvicorn[standard]."""
         return [
-            services.fastapi(self.work, self.weights, self.pictures, standard=False),
-            services.fastapi(self.work, self.weights, self.pictures, standard=True),
-            services.sdk(self.work, self.weights, self.pictures),
+            peer(self.work, self.weights, self.pictures, standard=standard)
+            for peer in (services.fastapi, services.sdk)
+            for standard in (False, True)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ import pybase64
 from bench import wire
 from bench.clients import Client, Request, http, line, shared_memory
 from bench.daemon import Home
-from bench.face import HEIGHT, WIDTH, Pictures
+from bench.job import HEIGHT, WIDTH, Pictures
 from bench.peers.process import python, running
 
 JPEG, RAW, MAPPING = "jpeg", "raw", "mapping"
@@ -43,30 +43,38 @@ def edged(home: Home, pictures: Pictures) -> Command:
 
 
 def fastapi(home: Path, model: Path, pictures: Pictures, *, standard: bool) -> Command:
-    """`standard` is uvicorn[standard]: uvloop and httptools instead of asyncio and h11."""
-    name = "FastAPI, uvicorn[standard]" if standard else "FastAPI, uvicorn"
-    path = home / f"fastapi-{'standard' if standard else 'plain'}.sock"
-    flavour = ("--loop", "uvloop", "--http", "httptools") if standard else ("--loop", "asyncio", "--http", "h11")
-    command = python("bench.peers.fastapi_app", path, model, *flavour)
+    """`standard`: as in `over_uvicorn`."""
     requests = {
         JPEG: wire.http_post("/jpeg", pictures.jpeg, Content_Type="image/jpeg"),
         RAW: wire.http_post(
-            f"/raw?height={HEIGHT}&width={WIDTH}", pictures.rgb.tobytes(), Content_Type="application/octet-stream"
+            f"/raw?height={HEIGHT}&width={WIDTH}",
+            pictures.rgb.tobytes(),
+            Content_Type="application/octet-stream",
         ),
     }
-    return Command(name, command, path, lambda pid, socket: OverHttp(name, pid, socket, requests))
+    return over_uvicorn("FastAPI", "bench.peers.fastapi_app", home, model, requests, standard=standard)
 
 
-def sdk(home: Path, model: Path, pictures: Pictures) -> Command:
-    path = home / "sdk.sock"
+def sdk(home: Path, model: Path, pictures: Pictures, *, standard: bool) -> Command:
+    """`standard`: as in `over_uvicorn`."""
     requests = {
         JPEG: wire.http_tool_call("face_in_jpeg", {"data": base64(pictures.jpeg)}),
         RAW: wire.http_tool_call(
             "face_in_frame", {"data": base64(pictures.rgb.tobytes()), "height": HEIGHT, "width": WIDTH}
         ),
     }
-    command = python("bench.peers.sdk_server", path, model)
-    return Command("MCP SDK, HTTP", command, path, lambda pid, socket: OverHttp("MCP SDK, HTTP", pid, socket, requests))
+    return over_uvicorn("MCP SDK", "bench.peers.sdk_server", home, model, requests, standard=standard)
+
+
+def over_uvicorn(
+    stack: str, module: str, home: Path, model: Path, requests: dict[str, bytes], *, standard: bool
+) -> Command:
+    """`standard` is uvicorn[standard], uvloop and httptools; else what plain uvicorn has, asyncio and h11."""
+    flavour, loop, http_parser = ("[standard]", "uvloop", "httptools") if standard else ("", "asyncio", "h11")
+    name = f"{stack}, uvicorn{flavour}"
+    path = home / f"{module}{flavour}.sock"
+    command = python(module, path, model, "--loop", loop, "--http", http_parser)
+    return Command(name, command, path, lambda pid, socket: OverHttp(name, pid, socket, requests))
 
 
 @contextmanager
@@ -88,6 +96,7 @@ class OverHttp:
         self._requests = {kind: Request(data, b'"score"') for kind, data in requests.items()}
 
     def caller(self, kind: str, keep: ExitStack) -> tuple[Client, Request]:
+        """As `Service.caller`."""
         return keep.enter_context(Client(self._socket, http)), self._requests[kind]
 
 
@@ -105,6 +114,7 @@ class Edged:
         }
 
     def caller(self, kind: str, keep: ExitStack) -> tuple[Client, Request]:
+        """As `Service.caller`; a mapping is registered on the new connection."""
         client = keep.enter_context(Client(self._socket, line))
         if kind == MAPPING:
             descriptor, _ = keep.enter_context(shared_memory(self._frame))

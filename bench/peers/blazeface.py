@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
 import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -40,7 +42,8 @@ class BlazeFace:
         bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), SHRUNK)
         if bgr is None:
             raise ValueError("not a picture")
-        return self._find(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), enlarge=4)
+        rgb: NDArray[Any] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
+        return self._find(rgb, enlarge=4)
 
     def from_raw(self, pixels: bytes, height: int, width: int) -> Face:
         """Raises ValueError where `pixels` are not height x width x 3."""
@@ -54,7 +57,9 @@ class BlazeFace:
         dx, dy, w, h = self._boxes()[0, best, :4].tolist()
         cx, cy = dx + float(self._anchors[best, 0]), dy + float(self._anchors[best, 1])
         box = [cx - w / 2 - left, cy - h / 2 - top, cx + w / 2 - left, cy + h / 2 - top]
-        return Face(score=1 / (1 + math.exp(-float(logits[best]))), box=[edge * enlarge / scale for edge in box])
+        return Face(
+            score=1 / (1 + math.exp(-float(logits[best]))), box=[edge * enlarge / scale for edge in box]
+        )
 
 
 def letterbox(rgb: NDArray[np.uint8], tensor: NDArray[np.float32]) -> tuple[float, int, int]:

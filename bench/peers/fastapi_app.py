@@ -1,4 +1,7 @@
-"""FastAPI on uvicorn: raw body in, JSON out. `python -m bench.peers.fastapi_app SOCKET MODEL [--loop L --http H]`."""
+"""FastAPI on uvicorn: raw body in, JSON out.
+
+`python -m bench.peers.fastapi_app SOCKET MODEL [--loop NAME] [--http NAME]`
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request
 
 from bench.peers.blazeface import BlazeFace, Face
+
+KEEP_ALIVE_S = 600  # a block of another contender may take longer than the default 5
 
 
 def application(model: str) -> FastAPI:
@@ -24,7 +29,9 @@ def application(model: str) -> FastAPI:
 
     @app.post("/raw")
     async def raw(
-        request: Request, height: Annotated[int, Query(gt=0, le=4096)], width: Annotated[int, Query(gt=0, le=4096)]
+        request: Request,
+        height: Annotated[int, Query(gt=0, le=4096)],
+        width: Annotated[int, Query(gt=0, le=4096)],
     ) -> Face:
         try:
             return face.from_raw(await request.body(), height, width)
@@ -46,6 +53,7 @@ def main() -> None:
         uds=args.socket,
         loop=args.loop,
         http=args.http,
+        timeout_keep_alive=KEEP_ALIVE_S,
         access_log=False,
         log_level="warning",
         lifespan="off",

@@ -38,7 +38,9 @@ def running(command: Sequence[str], path: Path, log: Path) -> Iterator[Running]:
 def spawn(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Start `command` with this checkout importable, its output in `log`."""
     with log.open("wb") as output:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment())
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment()
+        )
 
 
 def environment() -> dict[str, str]:
@@ -47,7 +49,7 @@ def environment() -> dict[str, str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until `path` accepts a connection; raises RuntimeError where the process ends or START_S pass before."""
+    """Until `path` accepts; raises RuntimeError where the process ends or START_S pass before that."""
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         with socket.socket(socket.AF_UNIX) as probe:

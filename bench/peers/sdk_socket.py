@@ -1,4 +1,4 @@
-"""The SDK's low-level server, newline-delimited on a Unix socket. `python -m bench.peers.sdk_socket SOCKET`."""
+"""The official MCP SDK's low-level server, one line a message. `python -m bench.peers.sdk_socket SOCKET`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ async def _list(_context: Any, _params: Any) -> types.ListToolsResult:
 
 async def _call(_context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
     text = str((params.arguments or {})["text"])
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content={"text": text})
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=text)], structured_content={"text": text}
+    )
 
 
 async def serve(stream: anyio.abc.SocketStream) -> None:
