@@ -205,6 +205,8 @@ def pipeline(client: Client, requests: Sequence[bytes], expect: bytes, depth: in
             count = client.socket.recv_into(client.buffer)
             now = time.perf_counter()
             answered = client.buffer.count(b"\n", 0, count)
+            if answered > len(sent):
+                raise Wrong("more answers than requests")
             latencies.extend(now - sent.popleft() for _ in range(answered))
             bytes_read += count
             more = answered if now < end else 0

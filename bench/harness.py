@@ -18,8 +18,8 @@ from typing import NamedTuple
 from bench import procfs
 
 FOREIGN_CORES = 0.35  # cores used by neither the bench nor the server under test
-PATIENCE = 4  # rounds run at most, for each one wanted
-QUIET_S = 20.0  # longest wait for the neighbours to finish, before a round
+PATIENCE = 3  # rounds run at most, for each one wanted
+QUIET_S = 10.0  # longest wait for the neighbours to finish, before a round
 LOOK_S = 0.25
 
 Load = Callable[[float], list[float]]
@@ -111,14 +111,22 @@ def block(contender: Contender, seconds: float) -> Block:
 
 
 def interleave(
-    reference: Contender, contenders: Sequence[Contender], *, seconds: float, rounds: int
+    reference: Contender,
+    contenders: Sequence[Contender],
+    *,
+    seconds: float,
+    rounds: int,
+    quiet_s: float = QUIET_S,
 ) -> dict[str, list[Sample]]:
-    """Run until every contender has `rounds` clean samples, at most `PATIENCE` times as many rounds."""
+    """Run until every contender has `rounds` clean samples, at most `PATIENCE` times as many rounds.
+
+    Before each round the machine gets `quiet_s` to become quiet.
+    """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for contender in (reference, *contenders):
         contender.load(0.05)
     for turn in range(rounds * PATIENCE):
-        await_quiet()
+        await_quiet(quiet_s)
         before = block(reference, seconds)
         for contender in contenders if turn % 2 == 0 else contenders[::-1]:
             during = block(contender, seconds)
@@ -175,9 +183,9 @@ def clean(samples: Sequence[Sample]) -> int:
     return sum(sample.foreign < FOREIGN_CORES for sample in samples)
 
 
-def await_quiet() -> None:
-    """Sleep until the machine has little else to do, for QUIET_S at most."""
-    end = time.monotonic() + QUIET_S
+def await_quiet(longest_s: float = QUIET_S) -> None:
+    """Sleep until the machine has little else to do."""
+    end = time.monotonic() + longest_s
     while time.monotonic() < end:
         before = procfs.machine_cpu_s()
         time.sleep(LOOK_S)

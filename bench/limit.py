@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 from ai_edge_litert.interpreter import Interpreter
+from edged.inference.kernels.seam import Target, choose
 from numpy.typing import NDArray
 
 from bench.harness import Contender, Result, interleave, repeat, summarise
 from bench.job import HEIGHT, WIDTH, Pictures
 from bench.peers.blazeface import SIDE, letterbox
-from edged.inference.kernels.seam import Target, choose
 from edged.inference.values import Layout, Picture
 
 SHRUNK = (HEIGHT // 4, WIDTH // 4)  # still larger than the 96x128 of the tensor it fills
