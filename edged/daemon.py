@@ -95,7 +95,7 @@ class Daemon:
             await stack.enter_async_context(self._listening())
             gc.collect()
             gc.freeze()  # what lives now lives on: collections need not walk it again
-            systemd.ready(f"serving {len(list(self._serving.names()))} models")
+            systemd.ready(f"serving {len(self._serving.status())} models")
             LOG.info("ready version=%s socket=%s", __version__, self._config.socket)
             await stop.wait()
             systemd.stopping()
@@ -131,7 +131,7 @@ class Daemon:
             self._runtime = runtime.choose(self._config.inference.runtime)
         return self._runtime
 
-    async def _start_engine(self, serving: Serving) -> tuple[Scheduler, Engine]:
+    async def _start_engine(self, library: Library) -> tuple[Scheduler, Engine]:
         """Import and prove what runs models."""
         from edged.inference.kernels import seam  # noqa: PLC0415 - likewise
         from edged.inference.scheduler import Scheduler  # noqa: PLC0415 - likewise
@@ -143,7 +143,7 @@ class Daemon:
         LOG.info(
             "engine runtime=%s-%s kernels=%s reason=%s", runtime.name, runtime.version, kernels.name, reason
         )
-        scheduler = Scheduler(self._config.inference, serving, runtime, kernels, self._limits)
+        scheduler = Scheduler(self._config.inference, library, runtime, kernels, self._limits)
         engine = Engine(
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
         )

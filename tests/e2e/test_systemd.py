@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import socket
@@ -26,7 +27,8 @@ SOCKET = "run/edged/mcp.sock"
 def machine() -> Iterator[Box]:
     """A machine with edged installed as the package installs it, except that it runs this interpreter."""
     python = Path(sys.base_prefix)
-    binds = {"/opt/edged/src": CHECKOUT, "/opt/edged/site": Path(sysconfig.get_path("purelib"))}
+    packages = f"/opt/edged/lib/python3.{sys.version_info.minor}/site-packages"
+    binds = {"/opt/edged/src": CHECKOUT, packages: Path(sysconfig.get_path("purelib"))}
     if python != Path("/usr"):  # a home directory's Python, which ProtectHome= would hide
         binds["/opt/edged/python"] = python
         python = Path("/opt/edged/python")
@@ -34,7 +36,7 @@ def machine() -> Iterator[Box]:
     with boot(binds) as box:
         box.write(
             "/opt/edged/bin/edged",
-            f'#!/bin/sh\nPYTHONPATH=/opt/edged/src:/opt/edged/site exec {interpreter} -m edged "$@"\n',
+            f'#!/bin/sh\nPYTHONPATH=/opt/edged/src:{packages} exec {interpreter} -m edged "$@"\n',
             mode=0o755,
         )
         (box.root / "opt/edged/bin/python").symlink_to(interpreter)
@@ -74,6 +76,16 @@ def test_the_socket_alone_brings_the_daemon_and_it_answers(box: Box) -> None:
     assert hears(box)
     assert box.property("edged.service", "ActiveState") == "active"
     assert box.property("edged.service", "NRestarts") == "0"
+
+
+def test_a_model_that_the_operator_installs_is_served_under_the_sandbox_and_after_a_kill(box: Box) -> None:
+    edged, source = "/opt/edged/bin/edged", "/opt/edged/src/models"
+    box.check(edged, "models", "add", f"{source}/digits", "--activate", "--socket", f"/{SOCKET}")
+    picture = base64.b64encode((CHECKOUT / "models/demo/digit_7.png").read_bytes()).decode()
+    for _ in range(2):
+        found = call(box.root / SOCKET, "infer_digits", {"image": {"data": picture}})["structuredContent"]
+        assert found["labels"][0]["label"] == "7"
+        box.check("kill", "-KILL", box.property("edged.service", "MainPID"))
 
 
 def test_a_killed_daemon_is_replaced_and_the_same_socket_answers(box: Box) -> None:
