@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 from ai_edge_litert.interpreter import Interpreter
-from edged.inference.kernels.seam import Target, choose
 from numpy.typing import NDArray
 
 from bench.harness import Contender, Result, interleave, repeat, summarise
 from bench.job import HEIGHT, WIDTH, Pictures
 from bench.peers.blazeface import SIDE, letterbox
+from edged.inference.kernels.seam import Target, choose
 from edged.inference.values import Layout, Picture
 
 SHRUNK = (HEIGHT // 4, WIDTH // 4)  # still larger than the 96x128 of the tensor it fills
@@ -59,7 +59,7 @@ def _ours(cache: Path) -> Preprocess:
     target = Target(SIDE, SIDE, "rgb", "letterbox", 0.0, middle, middle, np.dtype(np.float32), 0.0, 0)
 
     def preprocess(rgb: NDArray[np.uint8], tensor: NDArray[np.float32]) -> None:
-        kernels.fit(Picture(Layout.RGB, *rgb.shape[:2], rgb), target, tensor)
+        kernels.fit(Picture(Layout.RGB, rgb.shape[0], rgb.shape[1], rgb), target, tensor)
 
     return preprocess
 
