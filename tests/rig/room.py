@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
+import inspect
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -67,6 +70,27 @@ class Room:
             go.set()
 
 
+def scenario(**settings: Any) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Make `async def test(here, …)` a test: a room with these settings over the `models` fixture's library."""
+
+    def wrap(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        def run(models: Library, **arguments: Any) -> None:
+            async def main() -> None:
+                async with asyncio.timeout(60), opened(models, InferenceConfig(**settings)) as here:
+                    await test(here, **arguments)
+
+            asyncio.run(main(), debug=False)
+
+        _here, *others = inspect.signature(test).parameters.values()
+        models = inspect.Parameter("models", inspect.Parameter.KEYWORD_ONLY)
+        others = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others]
+        functools.update_wrapper(run, test)
+        run.__signature__ = inspect.Signature([models, *others])  # type: ignore[attr-defined] # what pytest reads
+        return run
+
+    return wrap
+
+
 def request(
     model: str = "tiny", values: Sequence[float] | Mapping[str, float] = (1.0, 2.0), **options: object
 ) -> Request:
@@ -121,23 +145,18 @@ def install_linear(
     *,
     weights: Sequence[Sequence[float]] = ((1.0, 0.0), (0.0, 1.0)),
     variants: Sequence[str] = ("f32",),
-    output: str = 'kind = "classification"\nlabels = ["left", "right"]\ntop_k = 2',
+    output: str = 'kind = "classification"\nlabels = ["left", "right"]',
 ) -> None:
     """Admit and activate a model that multiplies numbers a, b, … by a matrix; every variant is the same file."""
-    content = linear(weights)
-    digest = hashlib.sha256(content).hexdigest()
-    inputs = [chr(ord("a") + index) for index in range(len(weights[0]))]
-    parts = "".join(
-        f'[[variants]]\nname = "{v}"\nfile = "{name}.tflite"\nsha256 = "{digest}"\n' for v in variants
-    )
-    text = (
-        f'schema = 1\nname = "{name}"\nversion = "{version}"\ntitle = "Linear"\ndescription = "A matrix"\n'
-        f'licence = "Apache-2.0"\nsource = "built here"\n'
-        f'[input]\nkind = "vector"\nnames = {inputs!r}\nmean = {[0.0] * len(inputs)}\nstd = {[1.0] * len(inputs)}\n'
-        f"[output]\n{output}\n{parts}"
-    )
-    models.add(text, {f"{name}.tflite": content})
-    models.activate(name, version)
+    names = [chr(ord("a") + index) for index in range(len(weights[0]))]
+    given = f'kind = "vector"\nnames = {names}\nmean = {[0.0] * len(names)}\nstd = {[1.0] * len(names)}'
+    _install(models, (name, version), linear(weights), (given, output), variants)
+
+
+def install_tensors(models: Library, name: str) -> None:
+    """Admit and activate a model that gives back its two inputs, as bare tensors."""
+    parts = 'kind = "tensor"', 'kind = "tensors"'
+    _install(models, (name, "1"), linear([[1.0, 0.0], [0.0, 1.0]]), parts, ["f32"])
 
 
 def linear(weights: Sequence[Sequence[float]]) -> bytes:
@@ -147,3 +166,31 @@ def linear(weights: Sequence[Sequence[float]]) -> bytes:
     y = build.tensor("y", (1, len(weights)))
     build.fully_connected(x, weights, [0.0] * len(weights), y)
     return build.finish([x], [y])
+
+
+def _install(
+    models: Library,
+    label: tuple[str, str],
+    content: bytes,
+    parts: tuple[str, str],
+    variants: Sequence[str],
+) -> None:
+    name, version = label
+    digest = hashlib.sha256(content).hexdigest()
+    file = f"{name}.tflite"
+    text = f"""
+schema = 1
+name = "{name}"
+version = "{version}"
+title = "A matrix"
+description = "Built for a test"
+licence = "Apache-2.0"
+source = "tests/rig"
+[input]
+{parts[0]}
+[output]
+{parts[1]}
+"""
+    text += "".join(f'[[variants]]\nname = "{v}"\nfile = "{file}"\nsha256 = "{digest}"\n' for v in variants)
+    models.add(text, {file: content})
+    models.activate(name, version)
