@@ -24,10 +24,16 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where bytes are: in `data`, in a registered `mapping`, or in a file at `path`; exactly one."""
 
     data: Annotated[Blob | None, Meta(description="The bytes, base64")] = None
-    mapping: Annotated[Handle | None, Meta(description="Handle of a mapping registered on this connection")] = None
+    mapping: Annotated[
+        Handle | None, Meta(description="Handle of a mapping registered on this connection")
+    ] = None
     offset: Annotated[int, Meta(ge=0, description="Where the bytes begin in the mapping")] = 0
-    length: Annotated[Count | None, Meta(description="How many bytes of the mapping; default: to its end")] = None
-    path: Annotated[FilePath | None, Meta(description="A file on the device, under a root its config allows")] = None
+    length: Annotated[
+        Count | None, Meta(description="How many bytes of the mapping; default: to its end")
+    ] = None
+    path: Annotated[
+        FilePath | None, Meta(description="A file on the device, under a root its config allows")
+    ] = None
 
 
 class ImageArgument(Bytes, frozen=True, kw_only=True):

@@ -22,6 +22,8 @@ F32 = Annotated[NDArray[np.float32], "f4*"]
 Count = Annotated[int, "i8"]
 Real = Annotated[float, "f4"]
 Answer = Annotated[int, "i8"]
+Number = Any
+"""What a kernel computes with between loads and stores; numba infers which type of number it is."""
 
 FORMAT = 1
 """Raised when the calling convention or the shape of the shared object changes."""
@@ -42,6 +44,7 @@ class Kernel(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The function's."""
         return self.function.__name__
 
     @property

@@ -5,11 +5,12 @@ noise reduction, per-channel gain (PCAN), logarithm. Bit for bit the arithmetic 
 microfrontend/lib and of kissfft's 16-bit build, which it calls; `frontend.py` makes the tables.
 """
 
+# ruff: noqa: PLR0917 - a kernel takes pointers and numbers, by position
 from __future__ import annotations
 
 import math
 
-from edged.inference.kernels.abi import F32, I16, I64, Answer, Count, kernel
+from edged.inference.kernels.abi import F32, I16, I64, Answer, Count, Number, kernel
 
 WINDOW, STEP, CHANNELS = 480, 160, 40
 """Samples of a window (30 ms), samples between windows (10 ms), mel channels."""
@@ -57,17 +58,17 @@ _SMOOTHING_EVEN, _SMOOTHING_ODD = SMOOTHING
 _U32 = 0xFFFFFFFF
 
 
-def wrap16(x: int) -> int:
-    """x as a 16-bit integer would hold it."""
+def wrap16(x: Number) -> Number:
+    """X as a 16-bit integer would hold it."""
     return ((x + 32768) & 65535) - 32768
 
 
-def round15(x: int) -> int:
-    """x / 2**15, half up."""
+def round15(x: Number) -> Number:
+    """X / 2**15, half up."""
     return (x + 16384) >> 15
 
 
-def bits(x: int) -> int:
+def bits(x: Number) -> Number:
     """How many bits x >= 0 takes."""
     n = 0
     while x > 0:
@@ -76,7 +77,7 @@ def bits(x: int) -> int:
     return n
 
 
-def root(x: int) -> int:
+def root(x: Number) -> Number:
     """The square root of 0 <= x < 2**52, to the nearest, but never past 2**16 - 1 for an x of 32 bits."""
     r = int(math.sqrt(float(x)))
     if r * r > x:
@@ -86,7 +87,7 @@ def root(x: int) -> int:
     return r
 
 
-def window(samples: I16, at: int, tables: I64, scratch: I64) -> int:
+def window(samples: I16, at: int, tables: I64, scratch: I64) -> Number:
     """480 windowed samples, as large as 16 bits allow, in the FFT's order, even ones real; answers the shift."""
     loudest = 0
     for i in range(WINDOW):
@@ -156,7 +157,7 @@ def bands(scratch: I64, tables: I64) -> None:
             scratch[BAND + b + 1] += tables[REST_OF_BIN + k] * scratch[POWER + k]
 
 
-def denoise(signal: int, channel: int, noise: I64) -> int:
+def denoise(signal: Number, channel: int, noise: I64) -> Number:
     """The signal less its slowly following estimate of the noise, which is updated."""
     share = _SMOOTHING_EVEN if channel % 2 == 0 else _SMOOTHING_ODD
     scaled = (signal << SMOOTHING_BITS) & _U32
@@ -166,7 +167,7 @@ def denoise(signal: int, channel: int, noise: I64) -> int:
     return max(less, (signal * REMAINING) >> NOISE_BITS)
 
 
-def gain(signal: int, noise: int, tables: I64) -> int:
+def gain(signal: Number, noise: Number, tables: I64) -> Number:
     """Per-channel gain: the signal weighed by a power of its noise, compressed (arXiv:1607.05666)."""
     if noise <= 2:
         factor = tables[GAIN + noise]
@@ -182,7 +183,7 @@ def gain(signal: int, noise: int, tables: I64) -> int:
     return (ratio >> (PCAN_BITS - PCAN_OUT_BITS)) - (1 << PCAN_OUT_BITS)
 
 
-def logarithm(x: int, tables: I64) -> int:
+def logarithm(x: Number, tables: I64) -> Number:
     """64 ln x of an x of 32 bits, at most 65535; 0 for 0 and 1."""
     if x <= 1:
         return 0
@@ -201,10 +202,10 @@ def micro_frontend(samples: I16, rows: Count, tables: I64, noise: I64, scratch: 
     """`rows` windows of `samples`, 160 apart, to rows of 40 features; `noise` is the state between calls."""
     for row in range(rows):
         shift = window(samples, row * STEP, tables, scratch)
-        butterflies(scratch, tables, 1, 64)
-        butterflies(scratch, tables, 4, 16)
-        butterflies(scratch, tables, 16, 4)
-        butterflies(scratch, tables, 64, 1)
+        m = 1
+        while m < POINTS:
+            butterflies(scratch, tables, m, POINTS // (4 * m))
+            m *= 4
         powers(scratch, tables)
         bands(scratch, tables)
         for c in range(CHANNELS):

@@ -18,6 +18,8 @@ from edged.inference.values import Layout, Picture, Placement
 
 _PLANS_A_THREAD = 16
 
+_UINT8 = np.dtype(np.uint8)
+
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
@@ -56,7 +58,7 @@ class Kernels(ABC):
         """
         layout, height, width, pixels = picture
         how = self._plan(layout, height, width, target)
-        if pixels.shape != how.source_shape or pixels.dtype != np.uint8 or not pixels.flags.c_contiguous:
+        if pixels.shape != how.source_shape or pixels.dtype != _UINT8 or not pixels.flags.c_contiguous:
             raise BadPicture(
                 f"expected C-contiguous uint8 {how.source_shape} for {layout.value} {width}x{height}, "
                 f"not {pixels.dtype} {pixels.shape}{'' if pixels.flags.c_contiguous else ' with gaps'}"

@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from edged.errors import DeviceError
+from edged.errors import DeviceError, EdgedError
+from edged.files import atomic_write
 from edged.inference.kernels import abi, native, sources
-from edged.inference.kernels.stamp import Stamp, cpu_flags, file_name, seal, source_hash, unseal
+from edged.inference.kernels.stamp import Stamp, cpu_flags, file_name, seal, source_hash
 
 Cpu = Literal["host", "generic"]
 
@@ -86,8 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         built = compile_into(options.cache, options.cpu)
-    except (DeviceError, OSError) as exc:
-        message = exc.message if isinstance(exc, DeviceError) else f"cannot write to {options.cache}: {exc}"
+    except (EdgedError, OSError) as exc:
+        message = exc.message if isinstance(exc, EdgedError) else f"cannot write to {options.cache}: {exc}"
         _say(message)
         if options.json:
             print(msgspec.json.encode(Failed(message)).decode())  # noqa: T201 # the answer
@@ -109,7 +110,7 @@ def compile_into(cache: Path, cpu: Cpu) -> Built:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="edged-kernels-") as work:
             library = _link(linker, _emit(_modules(), stamp), Path(work))
-        _replace(path, seal(library, stamp))
+        atomic_write(path, seal(library, stamp), mode=0o644)
         native.load(cache)
     seconds = round(time.monotonic() - start, 2)
     return Built(path=str(path), fresh=fresh, cpu=stamp.cpu, size_bytes=path.stat().st_size, seconds=seconds)
@@ -210,26 +211,6 @@ def _link(linker: str, emitted: bytes, work: Path) -> bytes:
     if done.returncode:
         raise DeviceError(f"{linker} could not link the kernels: {done.stderr.strip()}")
     return result.read_bytes()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside `path`, make it durable, put it in its place in one step."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".kernels-")
-    beside = Path(name)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 # a descriptor
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class CompiledKernels(Kernels):
         self._functions = functions
 
     def micro_frontend(self) -> MicroFrontend:
+        """A new stream."""
         return _CompiledMicroFrontend(self._functions["micro_frontend"])
 
     def _prepare(self, layout: Layout, height: int, width: int, target: Target) -> Fit:

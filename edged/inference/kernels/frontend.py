@@ -79,11 +79,13 @@ def _hann() -> NDArray[np.int64]:
 
 
 def _step12(share: NDArray[np.float32]) -> NDArray[np.int64]:
-    return np.floor(share * np.float32(4096) + np.float32(0.5)).astype(np.int64)
+    steps: NDArray[np.int64] = np.floor(share * np.float32(4096) + np.float32(0.5)).astype(np.int64)
+    return steps
 
 
 def _turn(wave: np.ufunc, phase: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.floor(0.5 + 32767 * wave(phase)).astype(np.int64)
+    steps: NDArray[np.int64] = np.floor(0.5 + 32767 * wave(phase)).astype(np.int64)
+    return steps
 
 
 def _split_phase() -> NDArray[np.float64]:

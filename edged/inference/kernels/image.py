@@ -8,11 +8,12 @@ the rest, where a fourth byte or float may not exist, go channel by channel.
 `ints` and `floats` are a plan made by `plans.py`: a header with the slots named below, then the tables.
 """
 
+# ruff: noqa: PLR0917 - a kernel takes pointers and numbers, by position
 from __future__ import annotations
 
 import numpy as np
 
-from edged.inference.kernels.abi import F32, I64, U8, Answer, kernel
+from edged.inference.kernels.abi import F32, I64, U8, Answer, Number, kernel
 
 # Slots of `ints`
 KIND, ROWS, COLUMNS, TOP, LEFT, HEIGHT, WIDTH, CHANNELS, WIDE, SWAP, FLIP, V_AFTER_U = range(12)
@@ -40,7 +41,7 @@ V_GREEN = np.float32(255 / 224 * 1.402 * 0.299 / 0.587)
 U_BLUE = np.float32(255 / 224 * 1.772)
 
 
-def lerp4(a: float, b: float, c: float, d: float, f: float, fy: float) -> float:
+def lerp4(a: Number, b: Number, c: Number, d: Number, f: Number, fy: Number) -> Number:
     """Between a and b by f, between c and d by f, between those two by fy."""
     g = _ONE - f
     return (np.float32(a) * g + np.float32(b) * f) * (_ONE - fy) + (
@@ -49,7 +50,7 @@ def lerp4(a: float, b: float, c: float, d: float, f: float, fy: float) -> float:
 
 
 def lerp_lanes(
-    src: U8, p: int, q: int, r: int, s: int, f: float, fy: float, floats: F32, swap: int, line: F32, o: int
+    src: U8, p: int, q: int, r: int, s: int, f: Number, fy: Number, floats: F32, swap: int, line: F32, o: int
 ) -> None:
     """Four bytes from each of four places to four normalised floats; `swap` exchanges the first and third.
 

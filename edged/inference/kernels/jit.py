@@ -17,7 +17,7 @@ def compile_all() -> dict[str, Any]:
     """Every kernel as a ctypes function: some seconds, once a process."""
     functions = {}
     for kernel in sources.KERNELS:
-        compiled = cfunc(lowering.signature(kernel), **lowering.flags(kernel))(kernel.function)
+        compiled: Any = cfunc(lowering.signature(kernel), **lowering.flags(kernel))(kernel.function)
         function = ctypes.CFUNCTYPE(ctypes.c_int64, *kernel.c_arguments)(compiled.address)
         function.compiled = compiled  # type: ignore[attr-defined] # keeps the machine code alive
         functions[kernel.name] = function

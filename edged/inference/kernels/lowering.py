@@ -3,18 +3,24 @@
 Imported where something is compiled (`build.py`, `jit.py`) and nowhere else.
 """
 
+# ruff: noqa: ARG001, PLR0917 - what extends numba takes what the call it stands for does
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numba
+import numba.extending
 from llvmlite import ir
-from numba import njit, types
 from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic, overload, register_jitable
 
 from edged.inference.kernels import image, sources
 from edged.inference.kernels.abi import PREFIX, Kernel
+
+# numba's annotations know neither its own keywords nor its intrinsics' call form
+_types: Any = numba.types
+_njit: Any = numba.njit
+_numba_extending: Any = numba.extending
 
 _LANES = 4
 _BYTES = ir.VectorType(ir.IntType(8), _LANES)
@@ -22,13 +28,13 @@ _FLOATS = ir.VectorType(ir.FloatType(), _LANES)
 _FMA = ("contract",)
 
 TYPES: dict[str, Any] = {
-    "u1*": types.CPointer(types.uint8),
-    "i1*": types.CPointer(types.int8),
-    "i2*": types.CPointer(types.int16),
-    "i8*": types.CPointer(types.int64),
-    "f4*": types.CPointer(types.float32),
-    "i8": types.int64,
-    "f4": types.float32,
+    "u1*": _types.CPointer(_types.uint8),
+    "i1*": _types.CPointer(_types.int8),
+    "i2*": _types.CPointer(_types.int16),
+    "i8*": _types.CPointer(_types.int64),
+    "f4*": _types.CPointer(_types.float32),
+    "i8": _types.int64,
+    "f4": _types.float32,
 }
 
 
@@ -40,25 +46,41 @@ def flags(kernel: Kernel) -> dict[str, Any]:
 
 def signature(kernel: Kernel) -> Any:
     """The kernel's numba signature."""
-    return types.int64(*[TYPES[kind] for kind in kernel.arguments])
+    return _types.int64(*[TYPES[kind] for kind in kernel.arguments])
 
 
 for _helper in sources.HELPERS:
-    register_jitable(_helper)
+    _numba_extending.register_jitable(_helper)
 
 
-@overload(image.lerp_lanes)
-def _compiled_lerp_lanes(src, p, q, r, s, f, fy, floats, swap, line, o):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 # numba's protocol
-    def compiled(src, p, q, r, s, f, fy, floats, swap, line, o):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 # numba's protocol
-        _lerp_lanes(src, p, q, r, s, f, fy, floats, swap, line, o)
-
-    return compiled
+def _compiled_lerp_lanes(
+    src: Any, p: Any, q: Any, r: Any, s: Any, f: Any, fy: Any, floats: Any, swap: Any, line: Any, o: Any
+) -> None:
+    _lerp_lanes(src, p, q, r, s, f, fy, floats, swap, line, o)
 
 
-@intrinsic
-def _lerp_lanes(context, src, p, q, r, s, f, fy, floats, swap, line, o):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001 # numba's protocol
-    at = types.int64
-    signature = types.void(src, at, at, at, at, types.float32, types.float32, floats, at, line, at)
+@_numba_extending.overload(image.lerp_lanes, strict=False)  # type: ignore[untyped-decorator] # Any, see above
+def _overload_lerp_lanes(*_arguments: Any) -> Any:
+    return _compiled_lerp_lanes
+
+
+@_numba_extending.intrinsic  # type: ignore[untyped-decorator] # likewise
+def _lerp_lanes(
+    _context: Any,
+    src: Any,
+    p: Any,
+    q: Any,
+    r: Any,
+    s: Any,
+    f: Any,
+    fy: Any,
+    floats: Any,
+    swap: Any,
+    line: Any,
+    o: Any,
+) -> Any:
+    u1, f4, at, share = TYPES["u1*"], TYPES["f4*"], TYPES["i8"], TYPES["f4"]
+    signature = _types.void(u1, at, at, at, at, share, share, f4, at, f4, at)
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Sequence[Any]) -> None:
         src, p, q, r, s, f, fy, floats, swap, line, o = args
@@ -89,7 +111,7 @@ def _vector_at(builder: Any, pointer: Any, index: Any, vector: Any) -> Any:
 
 
 def _between(builder: Any, a: Any, b: Any, share: Any) -> Any:
-    """a * (1 - share) + b * share in every lane."""
+    """A * (1 - share) + b * share in every lane."""
     rest = builder.fsub(share.type(1.0), share)
     a = builder.fmul(a, _splat(builder, rest), flags=_FMA)
     return builder.fadd(a, builder.fmul(b, _splat(builder, share), flags=_FMA), flags=_FMA)
@@ -106,7 +128,7 @@ def _mask(lanes: list[int]) -> Any:
 
 def ir_text(kernel: Kernel) -> str:
     """The kernel as optimised LLVM IR, with an entry `edged_<name>` that any C caller can call."""
-    compiled = njit(signature(kernel), no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags(kernel))(
+    compiled = _njit(signature(kernel), no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags(kernel))(
         kernel.function
     )
     (result,) = compiled.overloads.values()

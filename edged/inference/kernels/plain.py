@@ -34,6 +34,7 @@ class PlainKernels(Kernels):
     name = "numpy"
 
     def micro_frontend(self) -> MicroFrontend:
+        """A new stream."""
         return PlainMicroFrontend()
 
     def _prepare(self, layout: Layout, height: int, width: int, target: Target) -> Fit:
@@ -99,13 +100,16 @@ def _stored(values: NDArray[Any], target: Target) -> NDArray[Any]:
 
 def _bilinear(plane: _Bytes, y: Axis, x: Axis) -> Floats:
     """A plane (h, w, c) resampled, float32 (rows, columns, c)."""
-    share_x, share_y = x.share[:, None], y.share[:, None, None]
     above, below = (
-        (row := plane[lines])[:, x.low] * (1 - share_x) + row[:, x.high] * share_x
-        for lines in (y.low, y.high)
+        _between(lines[:, x.low], lines[:, x.high], x.share[:, None])
+        for lines in (plane[y.low], plane[y.high])
     )
-    resampled: Floats = above * (1 - share_y) + below * share_y
-    return resampled
+    return _between(above, below, y.share[:, None, None])
+
+
+def _between(a: NDArray[Any], b: NDArray[Any], share: Floats) -> Floats:
+    mixed: Floats = a * (np.float32(1) - share) + b * share
+    return mixed
 
 
 def _colours(layout: Layout, target: Target, how: Resize, pixels: _Bytes) -> Floats:
@@ -117,7 +121,8 @@ def _colours(layout: Layout, target: Target, how: Resize, pixels: _Bytes) -> Flo
         return np.repeat(packed, target.channels, axis=2)
     rgb = packed[..., 2::-1] if layout is Layout.BGR else packed[..., :3]
     if target.colour == "gray":
-        return rgb @ np.array(LUMA_WEIGHTS, np.float32)[:, None]
+        grey: Floats = rgb @ np.array(LUMA_WEIGHTS, np.float32)[:, None]
+        return grey
     return rgb[..., ::-1].copy() if target.colour == "bgr" else np.ascontiguousarray(rgb)
 
 

@@ -119,7 +119,8 @@ def _bands(power: Ints) -> Ints:
 def _root(x: Ints) -> Ints:
     r = np.sqrt(x.astype(np.float64)).astype(np.int64)
     r -= r * r > x
-    return r + ((x - r * r > r) & ~((r == 0xFFFF) & (x <= _U32)))
+    rounded: Ints = r + ((x - r * r > r) & ~((r == 0xFFFF) & (x <= _U32)))
+    return rounded
 
 
 def _gain(signal: Ints, noise: Ints) -> Ints:

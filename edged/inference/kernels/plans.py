@@ -31,6 +31,7 @@ class Target(NamedTuple):
 
     @property
     def channels(self) -> int:
+        """Of a pixel."""
         return 1 if self.colour == "gray" else 3
 
 
@@ -111,7 +112,7 @@ def place(height: int, width: int, target: Target) -> tuple[Placement, Region]:
 
 
 def axis(count: int, first: int, length: int, scale: float, offset: float) -> Axis:
-    """Bilinear neighbours for outputs first .. first + count over `length` inputs, half-pixel centres, edges repeated."""
+    """Bilinear neighbours of outputs first .. first + count among `length` inputs; pixel centres are at a half."""
     centre = (np.arange(first, first + count) + 0.5 - offset) / scale - 0.5
     centre = np.clip(centre, 0.0, length - 1.0)
     low = np.floor(centre).astype(np.int64)
@@ -130,7 +131,8 @@ def affine(target: Target) -> Affine:
 
 def quantised(values: NDArray[np.floating[Any]], dtype: np.dtype[np.generic]) -> NDArray[Any]:
     """Values in an 8-bit tensor's steps, rounded half up and clipped to what it can hold."""
-    return np.floor(values + 0.5).clip(*_RANGES[dtype.name]).astype(dtype)
+    rounded: NDArray[Any] = np.floor(values + 0.5).clip(*_RANGES[dtype.name]).astype(dtype)
+    return rounded
 
 
 class Resize(NamedTuple):
@@ -199,8 +201,8 @@ def _ints_head(layout: Layout, width: int, target: Target, how: Resize) -> NDArr
     head[image.KIND] = _kind(layout, target)
     head[[image.ROWS, image.COLUMNS, image.TOP, image.LEFT]] = rows, columns, top, left
     head[[image.HEIGHT, image.WIDTH, image.CHANNELS]] = target.height, target.width, target.channels
-    wide = np.count_nonzero(how.x.high * step + 4 <= width * step)
-    head[image.WIDE] = min(wide, columns - 1)
+    readable = int(np.count_nonzero(how.x.high * step + 4 <= width * step))
+    head[image.WIDE] = min(readable, columns - 1)
     head[image.SWAP] = _swap(layout, target)
     head[image.FLIP] = 0x80 if target.dtype.name == "int8" else 0
     head[image.V_AFTER_U] = 2 if layout is Layout.YUYV else 1

@@ -19,7 +19,7 @@ from edged.inference.kernels import abi
 
 MAGIC = b"EDGEDKRN"
 _TAIL = 8 + 32 + len(MAGIC)
-_SOURCES = ("abi.py", "audio.py", "boxes.py", "image.py", "lowering.py", "tensor.py")
+_SOURCES = ("abi.py", "audio.py", "boxes.py", "image.py", "lowering.py", "sources.py", "tensor.py")
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,16 +75,17 @@ def unseal(data: bytes) -> Stamp:
         raise ValueError("was written by another version of edged") from None
 
 
-def why_stale(stamp: Stamp, flags: frozenset[str]) -> str | None:
-    """Why a library may not be called here, on a CPU with these flags; None where it may."""
+def check_fits(stamp: Stamp, flags: frozenset[str]) -> None:
+    """Raises ValueError, in words, where the library may not be called: old, or for a CPU that has not these flags."""
     if stamp.format != abi.FORMAT or stamp.source != source_hash():
-        return "was compiled from other sources than these"
+        raise ValueError("was compiled from other sources than these")
     if stamp.machine != platform.machine():
-        return f"was compiled for {stamp.machine}, this is {platform.machine()}"
+        raise ValueError(f"was compiled for {stamp.machine}, this is {platform.machine()}")
     missing = sorted(set(stamp.needs) - flags)
     if missing:
-        return f"was compiled for another CPU ({stamp.cpu}): this one lacks {', '.join(missing[:4])}"
-    return None
+        raise ValueError(
+            f"was compiled for another CPU ({stamp.cpu}): this one lacks {', '.join(missing[:4])}"
+        )
 
 
 def cpu_flags() -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edged.inference.kernels.abi import F32, I8, I64, U8, Answer, Count, Real, kernel
+from edged.inference.kernels.abi import F32, I8, I64, U8, Answer, Count, Number, Real, kernel
 
 _ZERO = np.float32(0)
 _HALF = np.float32(0.5)
@@ -22,8 +22,8 @@ _P5 = np.float32(5.0000001201e-1)
 _EXP_MAX = np.float32(87.5)
 
 
-def exp(x: float) -> float:
-    """e to the x, |x| clipped to 87.5, within 2 units in the last place."""
+def exp(x: Number) -> Number:
+    """The number e to the x, |x| clipped to 87.5, within 2 units in the last place."""
     x = min(max(x, -_EXP_MAX), _EXP_MAX)
     n = np.int32(x * _LOG2_E + (_HALF if x > _ZERO else -_HALF))
     whole = np.float32(n)
