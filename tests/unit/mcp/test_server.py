@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edged.errors import NotReady
-from edged.mcp.catalog import Tier
+from edged.mcp.catalog import Catalog, Tier, Tool, ToolResult
 from edged.mcp.config import McpConfig
 from edged.mcp.legacy import REVISIONS
 from edged.mcp.server import Server
@@ -439,3 +439,22 @@ def test_notifications_are_never_answered(desk: Desk, caplog: pytest.LogCaptureF
     caplog.set_level(logging.DEBUG)
     for method in ("notifications/initialized", "notifications/cancelled", "tools/call", "nonsense"):
         assert desk.notify(method, {"name": "echo"}) == []
+
+
+def test_a_fault_of_ours_outside_a_handler_is_answered_and_keeps_its_text_to_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    offered = Catalog()
+    broken = Tool(
+        name="broken",
+        title="",
+        description="",
+        arguments=int,  # type: ignore[arg-type] # what no schema can be made of
+        handler=lambda _call, _arguments: ToolResult(structured={}, text=""),
+        tier=Tier.READ,
+    )
+    offered.put(broken)
+    desk = Desk(Server(offered, INFO))
+    answer = desk.ask_modern("tools/list")
+    assert answer["error"] == {"code": -32603, "message": "internal error"}
+    assert "request failed" in caplog.text
