@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+WIDTH = int(os.environ.get("COLUMNS", "120"))
+"""Of a table that goes to a file or a pipe."""
 
 Cell = str | float | None
 
@@ -40,7 +45,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(_cell(cell)) for cell in row))
-    Console().print(made)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(made)
 
 
 def tables(value: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Cell]]]]:
