@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,21 +30,36 @@ class Home:
         """The command that runs the daemon here."""
         return [*self.command, "run", "--config", str(self._config)]
 
-    def prepare(self, *models: Path) -> None:
-        """Compile the kernels, and install and activate the models (folders with a manifest)."""
-        self._do("kernels", "build", "--config", str(self._config))
-        with running(self.run(), self.socket, self.root / "prepare.log"):
-            for folder in models:
-                self._do("models", "add", str(folder), "--activate", "--socket", str(self.socket))
+    def prepare(self, kernels: Path, models: Sequence[Path]) -> None:
+        """Copy compiled kernels, and install and activate the models (folders with a manifest)."""
+        shutil.copytree(kernels, self.kernels)
+        if models:
+            with running(self.run(), self.socket, self.root / "prepare.log"):
+                for folder in models:
+                    do(
+                        [
+                            *self.command,
+                            "models",
+                            "add",
+                            str(folder),
+                            "--activate",
+                            "--socket",
+                            str(self.socket),
+                        ]
+                    )
 
-    def _do(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [*self.command, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=PREPARE_S,
-            env=environment(),
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"edged {' '.join(arguments)}: {done.stdout}{done.stderr}")
+
+def compile_kernels(command: Sequence[str], into: Path) -> Path:
+    """Compile the kernels for this CPU, with the `edged` program that `command` starts."""
+    into.mkdir(mode=0o700)
+    do([*command, "kernels", "build", "--cache", str(into)])
+    return into
+
+
+def do(command: Sequence[str]) -> None:
+    """Run to the end; raises RuntimeError with what it said where it fails."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PREPARE_S, env=environment(), check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")

@@ -18,7 +18,7 @@ from bench.services import JPEG, MAPPING, RAW, Edged, started
 MIB = 1 << 20
 WARM = 200
 FIRST, LAST, STEP = 10_000, 100_000, 10_000
-PATIENCE_S = 900.0
+PATIENCE_S = 1800.0
 METHOD = """\
 Rss of smaps_rollup (shared pages count in full). Without models: after 200 listings and echoes. With \
 BlazeFace: after 200 pictures of every kind (JPEG, base64 frame, mapping). Growth: JPEG, base64 frame, \

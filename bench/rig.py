@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench import job, services
-from bench.daemon import Home
+from bench.daemon import Home, compile_kernels
 from bench.services import Command
 
 
@@ -44,8 +44,12 @@ class Rig:
     def prepared(self, name: str, *models: Path) -> Home:
         """Another daemon, serving these models."""
         home = Home(self.work / name, self._command)
-        home.prepare(*models)
+        home.prepare(self._kernels, models)
         return home
+
+    @cached_property
+    def _kernels(self) -> Path:
+        return compile_kernels(self._command, self.work / "kernels")
 
     def edged(self) -> Command:
         """The daemon, serving BlazeFace."""

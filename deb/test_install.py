@@ -46,6 +46,11 @@ def test_the_venv_runs_without_a_trace_of_where_it_was_built(machine: Box) -> No
     assert machine.run("grep", "-rlI", "edged-deb-", "/opt/edged").output == ""
 
 
+def test_the_daemon_runs_the_kernels_of_the_package(machine: Box) -> None:
+    found = json.loads(machine.check("runuser", "-u", "edged", "--", "edged", "kernels", "status", "--json"))
+    assert found["kernels"] == "native", found["reason"]
+
+
 def test_a_daemon_of_the_package_is_replaced_when_it_is_killed(machine: Box) -> None:
     machine.check("kill", "-KILL", machine.property("edged.service", "MainPID"))
     assert "hi" in json.dumps(call(machine.root / "run/edged/mcp.sock", "echo", {"text": "hi"}))

@@ -34,7 +34,7 @@ class Outlet(Peer, Protocol):
     """What a conversation needs of its connection."""
 
     def send(self, message: bytes) -> None:
-        """Frame and send one message; never blocks, never raises."""
+        """Frame and send one message; never blocks, never raises, never closes the conversation meanwhile."""
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         """Await `work`, then hand its result or exception to `Conversation.settle`, exactly once."""
@@ -228,16 +228,24 @@ class Conversation:
             request_id = message.id
             if request_id is not UNSET:
                 self._request(message, request_id, splices, batch, size_bytes)
-            elif splices:
-                raise Unspent
             else:
-                self._router.notified(self, message)
+                self._notified(message, splices)
         except Failure as failure:
             if splices:
                 raise Unspent from None
             if isinstance(failure, Malformed):
                 request_id = failure.id
             self._emit(jsonrpc.error(failure, request_id), batch)
+        except Unspent:
+            raise
+        except Exception:  # noqa: BLE001 - the request boundary: whatever it was, the peer gets its one answer
+            _log.exception("request failed principal=%s", self.principal.name)
+            self._emit(jsonrpc.error(Failure(jsonrpc.INTERNAL_ERROR, "internal error"), request_id), batch)
+
+    def _notified(self, message: Message, splices: Splices | None) -> None:
+        if splices:
+            raise Unspent
+        self._router.notified(self, message)
 
     def _request(
         self, message: Message, request_id: Id, splices: Splices | None, batch: Batch | None, size_bytes: int
