@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Library:
     return shelf
 
 
-async def look(here: Room, given: Given, model: str = "face", **options: object) -> Answer:
+async def look(here: Room, given: Given, model: str = "face", **options: Any) -> Answer:
     return await here.scheduler.submit(room.request(model, given=given, **options))
 
 
