@@ -48,54 +48,42 @@ class Anchored:
         """Suppressed per class, surest first."""
         count, classes = len(self._anchors), len(self._labels)
         raw, logits = outputs[0].reshape(count, -1), outputs[1].reshape(count, classes)
-        least = self._output.score_threshold if asked.threshold is None else asked.threshold
         best = logits[:, 0] if classes == 1 else logits.max(axis=1)
-        likely = np.flatnonzero(best >= _logit(least))
+        likely = self._likely(
+            best, self._output.score_threshold if asked.threshold is None else asked.threshold
+        )
         if not likely.size:
             return Objects([], scene.width, scene.height)
+        raw, centres = raw[likely], self._anchors[likely]
+        scores = self._kernels.sigmoid(best[likely])
+        kinds = None if classes == 1 else logits[likely].argmax(axis=1)
+        most = min(self._output.max_results, asked.top_k or self._output.max_results)
+        corners = _corners(raw, centres)
+        separate = corners if kinds is None else _apart(corners, kinds)
+        kept = self._kernels.nms(separate, scores, self._output.iou_threshold, most)
+        objects = []
+        for i in kept.tolist():
+            box = _box(corners[i].tolist(), scene)
+            if box is not None:
+                label = self._labels[0 if kinds is None else kinds[i]]
+                points = self._points(raw[i].tolist(), centres[i].tolist(), scene)
+                objects.append(Object(label, round(float(scores[i]), 4), box, points))
+        return Objects(objects, scene.width, scene.height)
+
+    def _likely(self, best: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:
+        """Indices of the logits that reach a score, at most CANDIDATES_MAX of them."""
+        likely = (best >= _logit(threshold)).nonzero()[0]
         if likely.size > CANDIDATES_MAX:
             likely = likely[self._kernels.top_k(best[likely], CANDIDATES_MAX)]
-        scores = self._kernels.sigmoid(best[likely])
-        kinds = logits[likely].argmax(axis=1)
-        corners = self._corners(raw[likely], likely)
-        most = min(self._output.max_results, asked.top_k or self._output.max_results)
-        kept = self._kernels.nms(_apart(corners, kinds), scores, self._output.iou_threshold, most)
-        objects = [
-            self._object(
-                self._labels[kinds[i]],
-                float(scores[i]),
-                corners[i],
-                self._points(raw[likely[i]], likely[i]),
-                scene,
-            )
-            for i in kept.tolist()
+        return likely
+
+    def _points(self, raw: Sequence[float], centre: Sequence[float], scene: Scene) -> list[Point]:
+        scale_x, scale_y, offset_x, offset_y = scene.placement
+        x, y = centre[0] - offset_x, centre[1] - offset_y
+        return [
+            Point(name, round((raw[at] + x) / scale_x, 2), round((raw[at + 1] + y) / scale_y, 2))
+            for at, name in zip(range(4, len(raw), 2), self._output.keypoints, strict=False)
         ]
-        return Objects([o for o in objects if o is not None], scene.width, scene.height)
-
-    def _corners(self, raw: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
-        centre, half = raw[:, 0:2] + self._anchors[at], raw[:, 2:4] / 2
-        corners: NDArray[np.float32] = np.concatenate((centre - half, centre + half), axis=1)
-        return corners
-
-    def _points(self, raw: NDArray[np.float32], anchor: int) -> NDArray[np.float32]:
-        named = len(self._output.keypoints)
-        points: NDArray[np.float32] = raw[4 : 4 + 2 * named].reshape(named, 2) + self._anchors[anchor]
-        return points
-
-    def _object(
-        self,
-        label: str,
-        score: float,
-        corners: NDArray[np.float32],
-        points: NDArray[np.float32],
-        scene: Scene,
-    ) -> Object | None:
-        box = _box(corners.tolist(), scene)
-        if box is None:
-            return None
-        return Object(
-            label, round(score, 4), box, _named_points(self._output.keypoints, points.tolist(), scene)
-        )
 
 
 class Detected:
@@ -154,6 +142,15 @@ def _logit(score: float) -> float:
     return math.inf if score >= 1.0 else math.log(score / (1.0 - score))
 
 
+def _corners(raw: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, 4) x0, y0, x1, y1 in input pixels from offsets and sizes relative to anchors."""
+    corners = np.empty((len(raw), 4), np.float32)
+    middle, half = raw[:, 0:2] + centres, raw[:, 2:4] * np.float32(0.5)
+    np.subtract(middle, half, out=corners[:, 0:2])
+    np.add(middle, half, out=corners[:, 2:4])
+    return corners
+
+
 def _apart(corners: NDArray[np.float32], kinds: NDArray[np.intp]) -> NDArray[np.float32]:
     """Move each class to a place of its own, so that suppression never crosses classes."""
     if not kinds.any():
@@ -169,8 +166,3 @@ def _box(corners: Sequence[float], scene: Scene) -> Box | None:
     x0, x1 = max(0.0, x0), min(float(scene.width), x1)
     y0, y1 = max(0.0, y0), min(float(scene.height), y1)
     return Box(round(x0, 2), round(y0, 2), round(x1, 2), round(y1, 2)) if x0 < x1 and y0 < y1 else None
-
-
-def _named_points(names: Sequence[str], points: Sequence[Sequence[float]], scene: Scene) -> list[Point]:
-    places = (scene.placement.to_picture(x, y) for x, y in points)
-    return [Point(name, round(x, 2), round(y, 2)) for name, (x, y) in zip(names, places, strict=True)]

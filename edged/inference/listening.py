@@ -96,21 +96,11 @@ class Listener:
         self._given, self._output, self._read = given, output, read
         self._spec = interpreter.inputs[given.tensor]
         self._front_end = kernels.micro_frontend()
-        self._forget()
-
-    def _forget(self) -> None:
-        output = self._output
         self._track = Track(output.labels, output.window, output.threshold)
-        self._rows = np.empty((0, self._given.features), np.float32)
+        self._rows = np.empty((0, given.features), np.float32)
         self._seen_rows = 0
         self._rate_hz = 0
         self._resampler: Resampler | None = None
-
-    def restart(self) -> None:
-        """Forget everything heard."""
-        self._front_end.reset()
-        self.interpreter.reset()
-        self._forget()
 
     def hear(self, sound: Mono, threshold: float | None, *, last: bool) -> tuple[Heard, Times]:
         """Judge the next piece; `last` ends the sound after it. Raises BadSound when the rate changes."""

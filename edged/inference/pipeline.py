@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Hashable, Sequence
+import os
+from collections.abc import Hashable, Sequence
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from edged.inference.listening import Listener
 from edged.inference.manifest import AudioInput, ImageInput, Keyword, Manifest, TensorInput, VectorInput
 from edged.inference.request import Encoded, GivenTensors, Numbers, Pcm, Raw, Request
 from edged.inference.runtime import Interpreter, TensorSpec
+from edged.inference.streams import Key
 from edged.inference.tensors import flat, numbers, real, stored
 from edged.inference.trial import TensorInfo
 from edged.inference.values import Finding, Labels, Objects
@@ -38,14 +40,27 @@ class Outcome(NamedTuple):
     annotated_png: bytes | None = None
 
 
+class Loader(Protocol):
+    """What a pipeline asks of the runtime."""
+
+    def load(self, model: int, threads: int = 1) -> Interpreter:
+        """An interpreter for the calling thread."""
+
+
 class Parts(NamedTuple):
     """What every pipeline is made of."""
 
     manifest: Manifest
     labels: Sequence[str]
-    open_interpreter: Callable[[], Interpreter]
+    model_fd: int
+    """A sealed memory file; the pipeline closes it."""
+    runtime: Loader
     kernels: Kernels
     config: InferenceConfig
+
+    def open_interpreter(self) -> Interpreter:
+        """One more interpreter of this model, in its initial state."""
+        return self.runtime.load(self.model_fd, self.config.threads)
 
 
 class Pipeline(abc.ABC):
@@ -78,8 +93,9 @@ class Pipeline(abc.ABC):
         """Close a stream; nothing happens where there is none."""
 
     def close(self) -> None:
-        """Free the interpreter."""
+        """Free the interpreter and the file."""
         self._interpreter.close()
+        os.close(self._parts.model_fd)
 
     def _misfit(self, request: Request) -> BadArgument:
         kind = self._manifest.input.__struct_config__.tag
@@ -215,19 +231,14 @@ class AudioPipeline(Pipeline):
         super().__init__(parts)
         self._given, self._output = given, output
         self._spec = self._interpreter.outputs[output.tensor]
-        self._interpreter.invoke()
-        self._whole = self._listener(self._interpreter)
+        self._interpreter.invoke()  # shows that it runs
         self._streams: dict[Hashable, Listener] = {}
 
     def _run(self, request: Request) -> Outcome:
         started = perf_counter()
         mono = self._decode(request)
         decoded = perf_counter()
-        if request.stream is None:
-            listener = self._whole
-            listener.restart()
-        else:
-            listener = self._stream((request.peer, request.stream))
+        listener = self._whole() if request.stream is None else self._stream(request)
         heard, times = listener.hear(mono, request.threshold, last=request.stream is None)
         return Outcome(heard, (decoded - started) * 1e3, times.preprocess_s * 1e3, times.invoke_s * 1e3, 0.0)
 
@@ -252,7 +263,14 @@ class AudioPipeline(Pipeline):
                 return sound.read_pcm(data, rate_hz, config.sound_max_bytes, config.sound_max_s)
         raise self._misfit(request)
 
-    def _stream(self, key: Hashable) -> Listener:
+    def _whole(self) -> Listener:
+        """Ears that never heard anything: TFLite cannot reset resource variables, and loading takes 1 ms."""
+        self._interpreter.close()
+        self._interpreter = self._parts.open_interpreter()
+        return self._listener(self._interpreter)
+
+    def _stream(self, request: Request) -> Listener:
+        key = Key(request.peer, request.model, str(request.stream))
         listener = self._streams.get(key)
         if listener is None:
             self._streams[key] = listener = self._listener(self._parts.open_interpreter())

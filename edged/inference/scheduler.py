@@ -18,9 +18,8 @@ from edged.inference.config import InferenceConfig, MiB
 from edged.inference.gate import Gate, Resident, choose_variant, to_unload
 from edged.inference.kernels.seam import Kernels
 from edged.inference.manifest import AudioInput, Manifest, Variant
-from edged.inference.pipeline import Parts, Pipeline, load
+from edged.inference.pipeline import Loader, Parts, Pipeline, load
 from edged.inference.request import Request
-from edged.inference.runtime import Interpreter
 from edged.inference.stats import ModelStats, ModelStatus, Status
 from edged.inference.streams import Key, StreamLedger
 from edged.inference.values import Answer
@@ -61,13 +60,6 @@ class Models(Protocol):
         """Journal that it was loaded and run, or failed in good order."""
 
 
-class Loader(Protocol):
-    """What the scheduler asks of the runtime."""
-
-    def load(self, model: int, threads: int = 1) -> Interpreter:
-        """An interpreter for the calling thread."""
-
-
 class Scheduler:
     """The one way to run a model. Construct it on the loop; `close` it before the loop ends."""
 
@@ -98,7 +90,7 @@ class Scheduler:
         self._homes: dict[Key, Worker] = {}
         self._reaper: asyncio.TimerHandle | None = None
         self._closing = False
-        self._changed = asyncio.Event()  # set at every job that ends and every worker that loads or ends
+        self._changed = asyncio.Event()
 
     async def submit(self, request: Request) -> Answer:
         """Run one inference. Cancelling takes it out of the queue, or lets it finish unobserved.
@@ -144,7 +136,7 @@ class Scheduler:
     async def settled(self) -> None:
         """Wait until nothing is loading; what failed to was logged, and is tried again at its next call."""
         while any(not worker.ready for worker in self._workers.values()):
-            await self._change()
+            await self.changed()
 
     def forget(self, peer: Hashable) -> None:
         """Close what a peer has open; call it when the peer is gone."""
@@ -159,7 +151,7 @@ class Scheduler:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while self._in_hand:
-                    await self._change()
+                    await self.changed()
         for worker in list(self._workers.values()):
             self._refuse_queued(worker, NotReady("the daemon is stopping", CLOSING_S))
             self._retire(worker)
@@ -168,7 +160,12 @@ class Scheduler:
         ):  # a thread that hangs in native code cannot be ended, only left
             async with asyncio.timeout(grace_s):
                 while self._leaving:
-                    await self._change()
+                    await self.changed()
+
+    async def changed(self) -> None:
+        """Wait until a call ends, a model is loaded or gone, or a stream is closed."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def status(self) -> Status:
         """What is loaded, and what became of every call."""
@@ -238,19 +235,15 @@ class Scheduler:
 
     def _on_thread_load(self, key: WorkerKey, manifest: Manifest) -> Pipeline:
         labels = self._models.labels(key.name, key.version)
-        parts = Parts(manifest, labels, lambda: self._on_thread_open(key), self._kernels, self._config)
+        fd = self._models.open_variant(*key)
         self._models.begin_load(*key)
         try:
-            return load(parts)
+            return load(Parts(manifest, labels, fd, self._runtime, self._kernels, self._config))
+        except BaseException:
+            os.close(fd)
+            raise
         finally:
             self._models.end_load(*key)
-
-    def _on_thread_open(self, key: WorkerKey) -> Interpreter:
-        fd = self._models.open_variant(*key)
-        try:
-            return self._runtime.load(fd, self._config.threads)
-        finally:
-            os.close(fd)
 
     # what workers tell
 
@@ -373,6 +366,7 @@ class Scheduler:
     def _drop_stream(self, key: Key) -> None:
         self._ledger.drop(key)
         self._homes.pop(key, None)
+        self._changed.set()
 
     def _reap(self) -> None:
         now = monotonic()
@@ -401,10 +395,6 @@ class Scheduler:
             name=worker.key.name, version=worker.key.version, variant=worker.key.variant, state=state,
             memory_bytes=self._bytes(worker), in_hand=worker.in_hand, streams=len(self._streams_of(worker)),
         )  # fmt: skip
-
-    async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
 
 
 E = TypeVar("E", bound=EdgedError)

@@ -85,17 +85,17 @@ class UnixLink:
         """Serve until `close` is called or this is cancelled; leaves nothing behind."""
         self.open()
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
                 for listener in self._listeners:
                     loop.add_reader(listener, self._accept, listener)
                 await self._stop.wait()
                 self._stop_listening()
                 await self._drain()
-        finally:
-            self._stop_listening()
-            for connection in tuple(self._connections):
-                connection.close("stopped")
+            finally:  # before the group cancels handlers: theirs are no answers to send
+                self._stop_listening()
+                for connection in tuple(self._connections):
+                    connection.close("stopped")
 
     def close(self) -> None:
         """Stop: no new peers, subscriptions end, calls may finish within `grace_s`; then `run` returns."""
@@ -108,15 +108,15 @@ class UnixLink:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._config.grace_s):
                     await self._empty.wait()
-        for connection in tuple(self._connections):
-            connection.close("stopped")
 
     def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.remove_reader(listener)
-            listener.close()
-        self._listeners.clear()
+        if self._path is None and not self._stop.is_set():
+            return  # inherited: a restarted `run` needs them again
+        while self._listeners:
+            self._listeners.pop().close()
         if self._path is not None and self._bound is not None:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(self._path.lstat(), self._bound):

@@ -57,7 +57,7 @@ class Connection:
         self._corked_bytes = 0
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
-        self._reading = self._ended = self._closed = False
+        self._reading = self._ended = self._lost = self._closed = False
         self._hangup: select.epoll | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
@@ -66,7 +66,7 @@ class Connection:
 
     def write(self, message: bytes) -> None:
         """See `session.Wire`."""
-        if self._closed:
+        if self._lost:
             return
         if self._corked is not None:
             self._corked.append(message)
@@ -102,7 +102,7 @@ class Connection:
         """Let go of everything, at once."""
         if self._closed:
             return
-        self._closed = True
+        self._closed = self._lost = True
         _log.debug("peer left principal=%s reason=%s", self.principal.name, reason)
         self._read(on=False)
         self._loop.remove_writer(self._sock)
@@ -148,7 +148,7 @@ class Connection:
     def _cut(self) -> None:
         """Hand lines to the session, then send all their answers together."""
         self._turn = None
-        if self._closed or self._ended:
+        if self._lost or self._ended:
             return
         self._corked, self._corked_bytes = [], 0
         more = True
@@ -161,12 +161,12 @@ class Connection:
                 self.session.refuse(line.reason)
             elif line.start < line.end:
                 self.session.receive(*line)
-            if self._unsent or self._closed:
+            if self._unsent or self._lost:
                 break
         corked, self._corked = self._corked, None
-        if corked and not self._closed:
+        if corked and not self._lost:
             self._flush(corked)
-        if not self._closed:
+        if not self._lost:
             self._pace(more=more)
 
     def _pace(self, *, more: bool) -> None:
@@ -188,12 +188,12 @@ class Connection:
         if self._unsent:
             if self._unsent_bytes > self._write_max_bytes:
                 _log.warning("peer dropped principal=%s reason=does-not-read", self.principal.name)
-                self.close("does-not-read")
+                self._lose("does-not-read")
                 return
             sent = 0
         else:
             sent = self._send(data)
-        if sent < len(data) and not self._closed:
+        if sent < len(data) and not self._lost:
             if not self._unsent:
                 self._loop.add_writer(self._sock, self._writable)
             self._unsent.append(memoryview(data)[sent:])
@@ -205,13 +205,13 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
-            self.close(type(exc).__name__)
+            self._lose(type(exc).__name__)
             return 0
 
     def _writable(self) -> None:
         while self._unsent:
             sent = self._send(self._unsent[0])
-            if self._closed:
+            if self._lost:
                 return
             self._unsent_bytes -= sent
             if sent < len(self._unsent[0]):
@@ -223,6 +223,13 @@ class Connection:
             self.settled()
         else:
             self._cut()
+
+    def _lose(self, reason: str) -> None:
+        """Close soon: whoever is sending must not find the session gone when `write` returns."""
+        self._lost = True
+        self._read(on=False)
+        self._loop.remove_writer(self._sock)
+        self._loop.call_soon(self.close, reason)
 
     def _keep_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:

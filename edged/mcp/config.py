@@ -33,6 +33,10 @@ class McpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     receive_buffers_max_bytes: Annotated[int, Meta(ge=1_048_576)] = 128 * 1024 * 1024
     """Bytes of incomplete messages over all peers. Default: eight of the longest."""
 
+    def __post_init__(self) -> None:
+        if min(self.in_flight_max_bytes, self.receive_buffers_max_bytes) < self.line_max_bytes:
+            raise ValueError("in_flight_max_bytes and receive_buffers_max_bytes must hold one line_max_bytes")
+
 
 class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tier a principal has.

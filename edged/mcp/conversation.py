@@ -34,7 +34,7 @@ class Outlet(Peer, Protocol):
     """What a conversation needs of its connection."""
 
     def send(self, message: bytes) -> None:
-        """Frame and send one message; never blocks, never raises."""
+        """Frame and send one message; never blocks, never raises, never closes the conversation meanwhile."""
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         """Await `work`, then hand its result or exception to `Conversation.settle`, exactly once."""

@@ -23,7 +23,7 @@ class Wire(Protocol):
     """A link's end of one connection."""
 
     def write(self, message: bytes) -> None:
-        """Frame and send one message; never blocks, never raises."""
+        """Frame and send one message; never blocks, never raises, never closes the session before it returns."""
 
     def take_descriptor(self) -> int | None:
         """The oldest descriptor received and not yet taken."""

@@ -152,9 +152,7 @@ class Serving:
                     found.append(self._library.manifest(chosen.name, chosen.version))
                     break
                 except (BadManifest, StorageError) as exc:
-                    LOG.error(
-                        "model damaged model=%s version=%s error=%s", chosen.name, chosen.version, exc.message
-                    )  # noqa: TRY400 - the message says it all
+                    LOG.warning("damaged model=%s version=%s: %s", chosen.name, chosen.version, exc.message)
                     chosen = self._library.quarantine(chosen.name, chosen.version, exc.message)
         return found
 

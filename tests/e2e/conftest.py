@@ -7,7 +7,7 @@ import pytest
 
 from tests.rig import daemon, weights
 
-MODELS = ("face", "digits", "imagenet", "okay_nabu", "alexa")
+MODELS = ("face", "imagenet", "okay_nabu", "alexa")
 
 
 @pytest.fixture(scope="session")

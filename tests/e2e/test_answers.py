@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def test_no_face_is_seen_where_there_is_none(device: Daemon, name: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["f32", "int8"])
-@pytest.mark.parametrize(("name", "label"), [("chelsea", "Egyptian cat"), ("coffee", "espresso"), ("rocket", "missile")])
+@pytest.mark.parametrize(
+    ("name", "label"), [("chelsea", "Egyptian cat"), ("coffee", "espresso"), ("rocket", "missile")]
+)
 def test_imagenet_names_what_a_picture_shows(device: Daemon, name: str, label: str, variant: str) -> None:
     found = device.call("infer_imagenet", image={"data": png(getattr(data, name)())}, variant=variant)
     assert found["labels"][0]["label"] == label
@@ -63,8 +66,6 @@ def test_okay_nabu_is_heard_and_alexa_is_not_mistaken_for_it(device: Daemon) -> 
 
 
 def test_a_recording_in_pieces_is_one_stream_for_each_peer(device: Daemon) -> None:
-    import wave
-
     with wave.open(str(DEMO / "okay_nabu.wav")) as file:
         raw = file.readframes(file.getnframes())
     pieces = [raw[start : start + 16_000] for start in range(0, len(raw), 16_000)]
@@ -84,10 +85,13 @@ def test_a_recording_in_pieces_is_one_stream_for_each_peer(device: Daemon) -> No
 
 def test_the_annotated_picture_comes_back_as_a_png_of_the_same_size(device: Daemon) -> None:
     with device.client() as client:
-        answer = client.call_tool("infer_face", {"image": {"data": (DEMO / "astronaut.jpg").read_bytes()}, "annotate": True})
-    (raw, mime), = answer.images
+        answer = client.call_tool(
+            "infer_face", {"image": {"data": (DEMO / "astronaut.jpg").read_bytes()}, "annotate": True}
+        )
+    ((raw, mime),) = answer.images
     assert mime == "image/png"
-    assert Image.open(io.BytesIO(raw)).size == Image.open(DEMO / "astronaut.jpg").size
+    with Image.open(io.BytesIO(raw)) as drawn, Image.open(DEMO / "astronaut.jpg") as given:
+        assert drawn.size == given.size
 
 
 def test_a_picture_by_path_is_refused_outside_the_roots(device: Daemon, tmp_path: Path) -> None:

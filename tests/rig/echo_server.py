@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edged import systemd
 from edged.errors import Overloaded
 from edged.links.config import UnixConfig
 from edged.links.unix import UnixLink
@@ -27,6 +28,9 @@ PIXEL = bytes.fromhex(  # a PNG of one black pixel
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001"
     "f61738550000000049454e44ae426082"
 )
+
+
+waiting = 0  # calls of `wait` that have not been cancelled
 
 
 class Echo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,8 +94,17 @@ async def _count(call: Call, arguments: Steps) -> ToolResult:
 
 
 async def _wait(_call: Call, _arguments: Nothing) -> ToolResult:
-    await asyncio.Event().wait()
+    global waiting  # noqa: PLW0603 - one process, one count
+    waiting += 1
+    try:
+        await asyncio.Event().wait()
+    finally:
+        waiting -= 1
     raise AssertionError
+
+
+def _waiting(_call: Call, _arguments: Nothing) -> ToolResult:
+    return ToolResult(structured=Said(text=str(waiting)), text=str(waiting))
 
 
 def _refuse(_call: Call, _arguments: Nothing) -> ToolResult:
@@ -129,6 +142,7 @@ def catalog() -> Catalog:
         ("weigh", Bytes, Weight, _weigh, Tier.READ),
         ("count", Steps, Said, _count, Tier.READ),
         ("wait", Nothing, None, _wait, Tier.READ),
+        ("waiting", Nothing, Said, _waiting, Tier.READ),
         ("refuse", Nothing, Said, _refuse, Tier.READ),
         ("fail", Nothing, Said, _fail, Tier.READ),
         ("paint", Nothing, Said, _paint, Tier.ACT),
@@ -163,6 +177,8 @@ async def serve(path: Path) -> None:
     access = Access(AccessConfig(), os.getuid())
     link = UnixLink(path, server(), access, UnixConfig())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.close)
+    link.open()
+    systemd.ready()
     await link.run()
 
 

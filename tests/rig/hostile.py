@@ -111,9 +111,9 @@ def structural(random: Random, models: list[bytes]) -> bytes:
         return lone_operator(random)
     while True:
         model = unpack(random.choice(models))
-        for _ in range(random.choice((1, 1, 2, 3))):
-            random.choice(MANGLERS)(random, model)
-        with contextlib.suppress(Exception):  # some trees do not pack: draw another
+        with contextlib.suppress(Exception):  # some trees can be mangled no further, or do not pack: draw another
+            for _ in range(random.choice((1, 1, 2, 3))):
+                random.choice(MANGLERS)(random, model)
             return pack(model)
 
 

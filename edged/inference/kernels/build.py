@@ -23,7 +23,7 @@ from typing import Any, Literal
 import msgspec
 
 from edged.errors import DeviceError, EdgedError
-from edged.files import atomic_write
+from edged.files import atomic_write, trusted
 from edged.inference.kernels import abi, native, sources
 from edged.inference.kernels.stamp import Stamp, cpu_flags, file_name, seal, source_hash
 
@@ -103,13 +103,17 @@ def compile_into(cache: Path, cpu: Cpu) -> Built:
     linker = find_linker()
     stamp = _stamp(cpu)
     path = cache / file_name()
-    fresh = _is_fresh(cache, stamp)
+    fresh = is_fresh(cache, stamp)
     if fresh:
         _say(f"{path} is fresh")
     else:
         cache.mkdir(parents=True, exist_ok=True)
+        if not trusted(cache):
+            raise DeviceError(
+                f"{cache} is not trusted: it, or a directory above it, can be written by others"
+            )
         with tempfile.TemporaryDirectory(prefix="edged-kernels-") as work:
-            library = _link(linker, _emit(_modules(), stamp), Path(work))
+            library = link(linker, emit(_modules(), stamp), Path(work))
         atomic_write(path, seal(library, stamp), mode=0o644)
         native.load(cache)
     seconds = round(time.monotonic() - start, 2)
@@ -164,7 +168,8 @@ def _stamp(cpu: Cpu) -> Stamp:
     )
 
 
-def _is_fresh(cache: Path, stamp: Stamp) -> bool:
+def is_fresh(cache: Path, stamp: Stamp) -> bool:
+    """Whether `cache` holds a usable library with this very stamp."""
     try:
         return native.load(cache)[1] == stamp
     except native.Unusable:
@@ -181,7 +186,7 @@ def _modules() -> Iterator[tuple[str, str]]:
         _say(f"[{index}/{len(sources.KERNELS)}] {kernel.name} {time.monotonic() - start:.1f} s")
 
 
-def _emit(modules: Iterator[tuple[str, str]], stamp: Stamp) -> bytes:
+def emit(modules: Iterator[tuple[str, str]], stamp: Stamp) -> bytes:
     """One position-independent object in which only the entries are visible."""
     from llvmlite import binding  # noqa: PLC0415
 
@@ -201,7 +206,8 @@ def _emit(modules: Iterator[tuple[str, str]], stamp: Stamp) -> bytes:
     return emitted
 
 
-def _link(linker: str, emitted: bytes, work: Path) -> bytes:
+def link(linker: str, emitted: bytes, work: Path) -> bytes:
+    """The object as a shared object, made in the directory `work`. Raises DeviceError with what the linker said."""
     source, result = work / "kernels.o", work / "kernels.so"
     source.write_bytes(emitted)
     compiler = Path(linker).name not in {"ld", "ld.lld"}

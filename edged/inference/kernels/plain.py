@@ -75,7 +75,8 @@ class PlainKernels(Kernels):
         return np.argsort(-scores, kind="stable")[:k]
 
     def _softmax(self, logits: Floats) -> Floats:
-        powers = _exp(logits - logits.max(axis=-1, keepdims=True))
+        with np.errstate(over="ignore"):
+            powers = _exp(logits - logits.max(axis=-1, keepdims=True))
         shares: Floats = powers / powers.sum(axis=-1, keepdims=True)
         return shares
 
