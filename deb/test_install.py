@@ -41,7 +41,7 @@ def test_the_files_are_those_of_the_package(machine: Box) -> None:
 
 
 def test_the_venv_runs_without_a_trace_of_where_it_was_built(machine: Box) -> None:
-    imports = "import edged, numpy, PIL, msgspec, psutil, simplejpeg; print(edged.__file__)"
+    imports = "import edged, ai_edge_litert.interpreter, numpy, PIL, msgspec, psutil, simplejpeg; print(edged.__file__)"
     assert machine.check("/opt/edged/bin/python", "-c", imports).startswith("/opt/edged/lib/")
     assert machine.run("grep", "-rlI", "edged-deb-", "/opt/edged").output == ""
 
