@@ -11,6 +11,9 @@ from typing import Any
 WIDTH = int(os.environ.get("COLUMNS", "120"))
 """Of a table that goes to a file or a pipe."""
 
+SHORT = 32
+"""Characters of a cell that is never broken."""
+
 Cell = str | float | None
 
 
@@ -38,11 +41,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
         title_justify="left",
         title_style="bold",
         pad_edge=False,
-        padding=(0, 3, 0, 0),
+        padding=(0, 2, 0, 0),
     )
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        short = all(len(_cell(row[index])) <= SHORT for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in rows:
         made.add_row(*(Text(_cell(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDTH).print(made)
