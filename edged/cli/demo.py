@@ -93,8 +93,7 @@ def _ask_everything(socket: Path, arguments: argparse.Namespace) -> None:
         for question in QUESTIONS:
             _step(f"asking infer_{question.model} about {', '.join(question.files)}")
             rows.append(_ask(device, question, Path(arguments.inputs), out))
-    columns = [f"{shown} ms" for shown in STAGES.values()]
-    table("", ["asked", "answer", "score", *columns], rows)
+    table("Scores are 0 to 1, stages in milliseconds", ["asked", "answer", "score", *STAGES.values()], rows)
     for question in QUESTIONS:
         if question.picture:
             print(f"{question.asked} The answer, drawn in: {out / question.picture}")
