@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from edged.errors import NotReady
-from edged.mcp.catalog import Tier
+from edged.mcp.catalog import Blob, Tier
 from edged.mcp.config import McpConfig
 from edged.mcp.legacy import REVISIONS
 from edged.mcp.server import Server
@@ -17,6 +19,7 @@ from tests.rig.desk import MODERN, Desk
 from tests.rig.echo_server import INFO, METHODS, catalog
 from tests.rig.late import late_catalog
 
+LARGE = "AAAA" * 2000
 SERVER_INFO = {"io.modelcontextprotocol/serverInfo": {"name": "echo", "version": "1", "title": "Echo"}}
 
 
@@ -263,6 +266,18 @@ class TestToolCalls:
     @pytest.mark.parametrize("params", [{}, {"name": 5}, {"arguments": {}}])
     def test_a_call_without_a_name_is_refused(self, desk: Desk, params: dict[str, Any]) -> None:
         assert desk.ask_modern("tools/call", params)["error"]["code"] == -32602
+
+    def test_a_fault_of_our_own_is_logged_and_answered_and_the_conversation_goes_on(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        offered = catalog()
+        tool = offered.get("echo")
+        assert tool is not None
+        offered.put(dataclasses.replace(tool, arguments=cast("type[msgspec.Struct]", complex | Blob)))
+        desk = Desk(Server(offered, INFO))
+        assert call(desk, "echo", {"text": LARGE})["error"] == {"code": -32603, "message": "internal error"}
+        assert len(caplog.records) == 1
+        assert "result" in call(desk, "weigh", {"data": LARGE})
 
 
 class TestWorkInFlight:
