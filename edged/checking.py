@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -17,15 +17,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a document; `line` counts from 1, and is None where no line is at fault."""
+    """One thing wrong with a document; `line` counts from 1."""
 
     path: str
-    line: int | None
+    line: int
     message: str
 
     def __str__(self) -> str:
-        place = self.path or "(document)"
-        return f"line {self.line}: {place}: {self.message}" if self.line else f"{place}: {self.message}"
+        return f"line {self.line}: {self.path or '(document)'}: {self.message}"
 
 
 def parse(text: str, kind: type[T]) -> tuple[T | None, list[Problem]]:
@@ -35,67 +34,74 @@ def parse(text: str, kind: type[T]) -> tuple[T | None, list[Problem]]:
     except tomllib.TOMLDecodeError as exc:
         found = re.search(r"\(at line (\d+), column \d+\)", str(exc))
         message = re.sub(r" \(at .*\)$", "", str(exc))
-        return None, [Problem("", int(found[1]) if found else None, f"not TOML: {message}")]
+        return None, [Problem("", int(found[1]) if found else text.count("\n") + 1, f"not TOML: {message}")]
     lines = line_numbers(text)
-    problems = [
-        Problem(path, nearest(lines, path), message) for path, message in check(document, kind, "")
-    ]
+    problems = [Problem(path, nearest(lines, path), message) for path, message in check(document, kind, "")]
     if problems:
-        return None, sorted(problems, key=lambda p: p.line or 0)
+        return None, sorted(problems, key=lambda p: p.line)
     return msgspec.convert(document, kind), []
 
 
-def check(value: object, kind: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any annotation
+def check(value: object, kind: Any, path: str) -> Iterator[tuple[str, str]]:
     """Every (path, message) that keeps `value` from being `kind`."""
-    kind = _without_none(kind)
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    inner = _core(kind)
+    if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
         if isinstance(value, Mapping):
-            yield from _check_struct(value, kind, path)
+            yield from _check_struct(value, inner, path)
         else:
             yield path, f"expected a table, got {_toml_name(value)}"
-    elif _is_tagged_union(kind):
-        yield from _check_union(value, kind, path)
-    elif get_origin(kind) is dict and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from check(item, get_args(kind)[1], _join(path, key))
-    elif get_origin(kind) in (list, tuple) and isinstance(value, list) and _holds_structs(kind):
-        for index, item in enumerate(value):
-            yield from check(item, get_args(kind)[0], f"{path}[{index}]")
+    elif _is_tagged_union(inner):
+        yield from _check_union(value, inner, path)
+    elif items := _items(value, inner, path):
+        problems = [problem for item in items for problem in check(*item)]
+        yield from problems or _convert(value, kind, path)
     else:
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as exc:
-            message, _, inner = str(exc).partition(" - at `$")
-            yield path + inner.rstrip("`"), message[0].lower() + message[1:]
+        yield from _convert(value, kind, path)
 
 
-def _check_struct(value: Mapping[str, object], kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str]]:
+def _items(value: object, kind: Any, path: str) -> list[tuple[object, Any, str]]:
+    """The members of a container whose members need a check of their own."""
+    members = get_args(kind)
+    if get_origin(kind) is dict and isinstance(value, Mapping):
+        return [(item, members[1], _join(path, str(key))) for key, item in value.items()]
+    if get_origin(kind) is list and isinstance(value, list):
+        return [(item, members[0], f"{path}[{index}]") for index, item in enumerate(value)]
+    return []
+
+
+def _convert(value: object, kind: Any, path: str) -> Iterator[tuple[str, str]]:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        message, _, inner = str(exc).partition(" - at `$")
+        yield path + inner.rstrip("`"), message[0].lower() + message[1:]
+
+
+def _check_struct(
+    value: Mapping[str, object], kind: type[msgspec.Struct], path: str
+) -> Iterator[tuple[str, str]]:
+    problems = list(_check_fields(value, kind, path))
+    if not problems:  # every field is right by itself: now the rules that tie fields together
+        problems = [(path, message) for _, message in _convert(value, kind, path)]
+    yield from problems
+
+
+def _check_fields(
+    value: Mapping[str, object], kind: type[msgspec.Struct], path: str
+) -> Iterator[tuple[str, str]]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     hints = get_type_hints(kind, include_extras=True)
-    tag = kind.__struct_config__.tag_field
-    before = False
     for key, item in value.items():
-        if key == tag:
-            continue
-        if key not in fields:
-            before = True
+        if key in fields:
+            yield from check(item, hints[fields[key].name], _join(path, key))
+        elif key != kind.__struct_config__.tag_field:
             yield _join(path, key), f"unknown key; known here: {', '.join(sorted(fields))}"
-            continue
-        for problem in check(item, hints[fields[key].name], _join(path, key)):
-            before = True
-            yield problem
     for name, field in fields.items():
         if field.required and name not in value:
-            before = True
             yield _join(path, name), "required, and missing"
-    if not before:  # every field is right by itself: now the rules that tie fields together
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as exc:
-            yield path, str(exc).partition(" - at `$")[0]
 
 
-def _check_union(value: object, kind: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any annotation
+def _check_union(value: object, kind: Any, path: str) -> Iterator[tuple[str, str]]:
     members = {m.__struct_config__.tag: m for m in get_args(kind)}
     tag_field = next(iter(members.values())).__struct_config__.tag_field or "type"
     known = ", ".join(sorted(str(tag) for tag in members))
@@ -103,10 +109,15 @@ def _check_union(value: object, kind: Any, path: str) -> Iterator[tuple[str, str
         yield path, f"expected a table, got {_toml_name(value)}"
     elif tag_field not in value:
         yield _join(path, tag_field), f"required, and missing; one of {known}"
-    elif value[tag_field] not in members:
+    elif not isinstance(value[tag_field], str) or value[tag_field] not in members:
         yield _join(path, tag_field), f"unknown: {value[tag_field]!r}; one of {known}"
     else:
         yield from _check_struct(value, members[value[tag_field]], path)
+
+
+_KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+_HEADER_LINE = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
+_KEY_LINE = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=\s*(.*)")
 
 
 def line_numbers(text: str) -> dict[str, int]:
@@ -119,13 +130,13 @@ def line_numbers(text: str) -> dict[str, int]:
         if until is not None:  # inside a multi-line string
             until = None if until in line else until
             continue
-        if header := re.match(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]", line):
+        if header := _HEADER_LINE.match(line):
             table = _resolve(header[2], counts)
             if header[1] == "[[":
                 index = counts[table] = counts.get(table, -1) + 1
                 table = f"{table}[{index}]"
             lines[table] = number
-        elif key := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=\s*(.*)""", line):
+        elif key := _KEY_LINE.match(line):
             lines[_join(table, _bare(key[1]))] = number
             for quote in ('"""', "'''"):
                 if key[2].startswith(quote) and quote not in key[2][3:]:
@@ -133,13 +144,11 @@ def line_numbers(text: str) -> dict[str, int]:
     return lines
 
 
-def nearest(lines: Mapping[str, int], path: str) -> int | None:
-    """The line of `path`, or of the closest table or key around it."""
-    while path:
-        if path in lines:
-            return lines[path]
+def nearest(lines: Mapping[str, int], path: str) -> int:
+    """The line of `path`, or of the closest table or key around it; 1 where there is none."""
+    while path and path not in lines:
         path = re.sub(r"(\[[^\[\]]*\]|\.?[^.\[\]]+)$", "", path)
-    return None
+    return lines.get(path, 1)
 
 
 def _resolve(header: str, counts: Mapping[str, int]) -> str:
@@ -160,24 +169,33 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _without_none(kind: Any) -> Any:  # noqa: ANN401 - any annotation
-    if get_origin(kind) in (Union, UnionType):
-        members = tuple(m for m in get_args(kind) if m is not NoneType)
-        return members[0] if len(members) == 1 else Union[members]  # noqa: UP007 - built at run time
-    return kind
+def _core(kind: Any) -> Any:
+    """An annotation without its bounds and without None."""
+    while True:
+        if get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+            continue
+        members = [m for m in get_args(kind) if m is not NoneType]
+        if get_origin(kind) not in (Union, UnionType) or len(members) != 1:
+            return kind
+        kind = members[0]
 
 
-def _is_tagged_union(kind: Any) -> bool:  # noqa: ANN401 - any annotation
+def _is_tagged_union(kind: Any) -> bool:
     return get_origin(kind) in (Union, UnionType) and all(
         isinstance(m, type) and issubclass(m, msgspec.Struct) for m in get_args(kind)
     )
 
 
-def _holds_structs(kind: Any) -> bool:  # noqa: ANN401 - any annotation
-    inner = get_args(kind)[0] if get_args(kind) else None
-    return isinstance(inner, type) and issubclass(inner, msgspec.Struct)
-
-
 def _toml_name(value: object) -> str:
-    names = {dict: "a table", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a float"}
-    return names.get(type(value), type(value).__name__)
+    return _TOML_NAMES.get(type(value), type(value).__name__)
+
+
+_TOML_NAMES: dict[type, str] = {
+    dict: "a table",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a float",
+}

@@ -39,6 +39,7 @@ class EdgedError(Exception):
 
     @property
     def message(self) -> str:
+        """What went wrong and, where there is one, the remedy."""
         return str(self.args[0]) if self.args else type(self).__name__
 
     def details(self) -> dict[str, object]:
@@ -100,6 +101,7 @@ class Refused(EdgedError):
         self.retry_after_s = retry_after_s
 
     def details(self) -> dict[str, object]:
+        """Likewise, with the seconds to wait."""
         return {**super().details(), "retry_after_s": self.retry_after_s}
 
 

@@ -7,7 +7,7 @@ a reader can copy. Unknown keys are refused, so a misspelt threshold never becom
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -25,17 +25,23 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Index = Annotated[int, Meta(ge=0, le=63)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
-# not FileName: msgspec (0.20 to 0.22 at least) corrupts memory where a pattern is united with a list
-Labels = Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(max_length=20_000)]
-"""A file of labels, one a line, or the labels themselves."""
+Labels = Annotated[str, Meta(min_length=1, max_length=100)] | Annotated[list[str], Meta(max_length=20_000)]
+"""A file of one label a line, or the labels. The file's name is checked by Manifest: msgspec 0.22 frees a pattern
+twice where it stands in a union with a list, and the process dies of it."""
+
+
+_T = TypeVar("_T")
+Channels = Annotated[list[_T], Meta(min_length=1, max_length=3)]
+"""One number for all channels, or one a channel."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the manifest."""
 
 
-class ImageInput(_Part, tag_field="kind", tag="image"):
+class ImageInput(_Part, frozen=True, tag_field="kind", tag="image"):
     """A picture, fitted into the tensor and normalised: x = (pixel - mean) / std, pixel 0 to 255."""
 
     width: Side
@@ -45,14 +51,12 @@ class ImageInput(_Part, tag_field="kind", tag="image"):
     """letterbox keeps the whole picture and pads; crop keeps its centre and fills the tensor."""
     pad: Annotated[float, Meta(ge=0, le=255)] = 0.0
     """Border value before normalisation, for letterbox."""
-    mean: Annotated[list[float], Meta(min_length=1, max_length=3)] = msgspec.field(default_factory=lambda: [0.0])
-    std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1, max_length=3)] = msgspec.field(
-        default_factory=lambda: [1.0]
-    )
+    mean: Channels[float] = msgspec.field(default_factory=lambda: [0.0])
+    std: Channels[Positive] = msgspec.field(default_factory=lambda: [1.0])
     tensor: Index = 0
 
 
-class AudioInput(_Part, tag_field="kind", tag="audio"):
+class AudioInput(_Part, frozen=True, tag_field="kind", tag="audio"):
     """Sound at `sample_rate_hz`, turned into `frames` rows of `features` by a front end."""
 
     sample_rate_hz: Literal[16000] = 16000
@@ -64,12 +68,12 @@ class AudioInput(_Part, tag_field="kind", tag="audio"):
     tensor: Index = 0
 
 
-class VectorInput(_Part, tag_field="kind", tag="vector"):
+class VectorInput(_Part, frozen=True, tag_field="kind", tag="vector"):
     """Named numbers in their natural units, normalised: x = (value - mean) / std."""
 
     names: Annotated[list[str], Meta(min_length=1, max_length=4096)]
     mean: list[float]
-    std: list[Annotated[float, Meta(gt=0)]]
+    std: list[Positive]
     tensor: Index = 0
 
     def __post_init__(self) -> None:
@@ -77,11 +81,11 @@ class VectorInput(_Part, tag_field="kind", tag="vector"):
             raise ValueError("names, mean and std must be of one length")
 
 
-class TensorInput(_Part, tag_field="kind", tag="tensor"):
+class TensorInput(_Part, frozen=True, tag_field="kind", tag="tensor"):
     """The input tensors themselves, as the caller gives them."""
 
 
-class Classification(_Part, tag_field="kind", tag="classification"):
+class Classification(_Part, frozen=True, tag_field="kind", tag="classification"):
     """One score a label."""
 
     labels: Labels
@@ -92,8 +96,8 @@ class Classification(_Part, tag_field="kind", tag="classification"):
     tensor: Index = 0
 
 
-class Ssd(_Part, tag_field="kind", tag="ssd"):
-    """Boxes relative to anchors, as in SSD and BlazeFace: cx, cy, w, h (then keypoint x, y pairs) in input pixels."""
+class Ssd(_Part, frozen=True, tag_field="kind", tag="ssd"):
+    """Boxes relative to anchors, as in SSD and BlazeFace: cx, cy, w, h, then keypoint x, y; input pixels."""
 
     strides: Annotated[list[Annotated[int, Meta(ge=1, le=512)]], Meta(min_length=1, max_length=16)]
     """One a layer; layers of one stride share a grid: two anchors a cell and layer."""
@@ -107,8 +111,8 @@ class Ssd(_Part, tag_field="kind", tag="ssd"):
     """Logits; the sigmoid is applied here."""
 
 
-class Detection(_Part, tag_field="kind", tag="detection"):
-    """Boxes, classes, scores (and a count) as TFLite_Detection_PostProcess gives them: 0 to 1, y0 x0 y1 x1."""
+class Detection(_Part, frozen=True, tag_field="kind", tag="detection"):
+    """Boxes, classes, scores (and a count) as TFLite_Detection_PostProcess gives: y0 x0 y1 x1, 0 to 1."""
 
     labels: Labels
     score_threshold: Unit = 0.5
@@ -119,7 +123,7 @@ class Detection(_Part, tag_field="kind", tag="detection"):
     count: Index | None = 3
 
 
-class Keyword(_Part, tag_field="kind", tag="keyword"):
+class Keyword(_Part, frozen=True, tag_field="kind", tag="keyword"):
     """A score an invoke, averaged over the last `window`; heard where the average reaches `threshold`."""
 
     labels: Annotated[list[str], Meta(min_length=1, max_length=100)]
@@ -128,14 +132,14 @@ class Keyword(_Part, tag_field="kind", tag="keyword"):
     tensor: Index = 0
 
 
-class Anomaly(_Part, tag_field="kind", tag="anomaly"):
+class Anomaly(_Part, frozen=True, tag_field="kind", tag="anomaly"):
     """Mean squared difference between the normalised input and its reconstruction."""
 
-    threshold: Annotated[float, Meta(gt=0)]
+    threshold: Positive
     tensor: Index = 0
 
 
-class Tensors(_Part, tag_field="kind", tag="tensors"):
+class Tensors(_Part, frozen=True, tag_field="kind", tag="tensors"):
     """The output tensors, dequantised."""
 
 
@@ -143,30 +147,30 @@ Input = ImageInput | AudioInput | VectorInput | TensorInput
 Output = Classification | Ssd | Detection | Keyword | Anomaly | Tensors
 
 
-class Golden(_Part):
+class Golden(_Part, frozen=True):
     """Input and output tensors that a healthy copy of this variant reproduces."""
 
     file: FileName
-    """A .npz with arrays in0, in1 … and out0, out1 …"""
+    """A .npz with arrays in0, in1 … and out0, out1 …, each as its tensor holds it (dtype, shape)."""
     sha256: Sha256
     tolerance: Annotated[float, Meta(ge=0)] = 1e-3
     """Largest absolute difference, in the output's own (dequantised) unit."""
 
 
-class Variant(_Part):
+class Variant(_Part, frozen=True):
     """One file that does the model's job, at its own cost."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$")]
     file: FileName
     sha256: Sha256
-    cost: Annotated[float, Meta(gt=0)] = 1.0
+    cost: Positive = 1.0
     """Time of an inference relative to the first variant's."""
     accuracy: Unit | None = None
     """On the data the description names."""
     golden: Golden | None = None
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True):
     """One version of one model."""
 
     schema: Literal[1]
@@ -190,9 +194,13 @@ class Manifest(_Part):
         if isinstance(labels, str) and not re.fullmatch(FILE_NAME, labels):
             raise ValueError(f"output.labels {labels!r} is not a plain file name")
         allowed = FITTING[type(self.output)]
-        if not isinstance(self.input, allowed):
-            kinds = " or ".join(kind.__struct_config__.tag for kind in allowed)  # type: ignore[misc] # tags are str here
-            raise ValueError(f"output.kind {self.output.__struct_config__.tag} takes input.kind {kinds}")
+        if type(self.input) not in allowed:
+            kinds = " or ".join(_kind(part) for part in allowed)
+            raise ValueError(f"output.kind {_kind(type(self.output))} takes input.kind {kinds}")
+
+
+def _kind(part: type[_Part]) -> str:
+    return str(part.__struct_config__.tag)
 
 
 FITTING: dict[type[_Part], tuple[type[_Part], ...]] = {
@@ -216,3 +224,11 @@ def load(text: str) -> Manifest:
 def check(text: str) -> list[Problem]:
     """Every problem of a manifest; empty where it is right."""
     return parse(text, Manifest)[1]
+
+
+def files(manifest: Manifest) -> list[str]:
+    """Every file a manifest names, once each, in the order it names them."""
+    named = [name for v in manifest.variants for name in (v.file, v.golden.file if v.golden else None)]
+    labels = getattr(manifest.output, "labels", None)
+    named.append(labels if isinstance(labels, str) else None)
+    return list(dict.fromkeys(name for name in named if name))

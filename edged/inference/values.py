@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ class Layout(enum.Enum):
     BGR = "bgr"  # (H, W, 3)
     RGBA = "rgba"  # (H, W, 4), alpha ignored
     GRAY = "gray"  # (H, W)
-    NV12 = "nv12"  # (H * 3 / 2, W): luma, then interleaved chroma at half size; BT.601 limited range; H and W even
+    NV12 = "nv12"  # (H * 3 / 2, W): luma, then interleaved chroma; BT.601 limited range; H and W even
     YUYV = "yuyv"  # (H, W, 2): Y0 U Y1 V; BT.601 limited range; W even
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
@@ -35,6 +36,10 @@ class Layout(enum.Enum):
                 return (height * 3 // 2, width)
             case Layout.YUYV:
                 return (height, width, 2)
+
+    def size(self, height: int, width: int) -> int:
+        """The bytes of a picture of this size."""
+        return math.prod(self.shape(height, width))
 
 
 class Picture(NamedTuple):
@@ -54,7 +59,7 @@ class Sound(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where a picture landed in a tensor: tensor x = picture x * scale_x + offset_x, likewise y, in pixels."""
+    """Where a picture landed in a tensor: tensor x = picture x * scale_x + offset_x, likewise y; pixels."""
 
     scale_x: float
     scale_y: float

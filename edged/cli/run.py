@@ -1,0 +1,42 @@
+"""`edged run` and `edged check-config`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edged import config
+from edged.cli.main import DEFAULT_CONFIG
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the daemon until SIGTERM or SIGINT."""
+    from edged import daemon
+
+    return daemon.main(load_config(arguments.config))
+
+
+def load_config(file: str | None) -> config.Config:
+    """The named config; without a name the default one, or the defaults where there is none."""
+    if file is None and not Path(DEFAULT_CONFIG).exists():
+        return config.Config()
+    return config.load(Path(file or DEFAULT_CONFIG))
+
+
+def check_config(arguments: argparse.Namespace) -> int:
+    """Print every problem as FILE: line N: path: message; 0 if there is none, else 2."""
+    if arguments.defaults:
+        from edged.cli.reference import as_toml
+
+        print(as_toml(config.Config), end="")
+        return 0
+    problems = config.check(Path(arguments.file))
+    if arguments.json:
+        print(json.dumps({"file": arguments.file, "problems": [problem._asdict() for problem in problems]}))
+    else:
+        for problem in problems:
+            print(f"{arguments.file}: {problem}")
+        if not problems:
+            print(f"{arguments.file}: right")
+    return 2 if problems else 0

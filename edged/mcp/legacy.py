@@ -1,0 +1,36 @@
+"""The handshake era: 2024-11-05 to 2025-11-25, agreed once per connection by `initialize`.
+
+Pure. Source: lifecycle pages of those revisions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from edged.mcp.revision import Revision
+
+REVISIONS: Final = {
+    revision.version: revision
+    for revision in (
+        Revision(version="2024-11-05", annotations=False, titles=False, structured=False),
+        Revision(version="2025-03-26", titles=False, structured=False, batches=True),
+        Revision(version="2025-06-18"),
+        Revision(version="2025-11-25"),
+    )
+}
+LATEST: Final = REVISIONS["2025-11-25"]
+
+
+class InitializeParams(msgspec.Struct, frozen=True, rename="camel"):
+    """What a client opens with."""
+
+    protocol_version: str
+    capabilities: dict[str, Any] = {}
+    client_info: dict[str, Any] = {}
+
+
+def negotiate(requested: str) -> Revision:
+    """The revision asked for where it has a handshake, else the newest that has."""
+    return REVISIONS.get(requested, LATEST)

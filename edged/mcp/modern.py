@@ -1,0 +1,87 @@
+"""The stateless era: 2026-07-28, chosen by each request's own envelope in `params._meta`.
+
+Pure. Nothing is inferred from an earlier request or from the connection.
+Source: basic/index.mdx ("Per-request protocol fields", error codes), basic/patterns/subscriptions.mdx.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from edged.mcp.jsonrpc import INVALID_PARAMS, Failure, Id
+from edged.mcp.revision import Revision
+
+REVISION: Final = Revision(version="2026-07-28", stateless=True)
+SUPPORTED: Final = (REVISION.version,)
+
+VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+CLIENT_KEY: Final = "io.modelcontextprotocol/clientInfo"
+SERVER_KEY: Final = "io.modelcontextprotocol/serverInfo"
+LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
+SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
+
+MISSING_CAPABILITY: Final = -32021
+UNSUPPORTED_VERSION: Final = -32022
+
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+
+
+class Implementation(msgspec.Struct, frozen=True, gc=False):
+    """Who a client says it is; shown, never trusted."""
+
+    name: str
+    version: str
+
+
+class Meta(
+    msgspec.Struct,
+    frozen=True,
+    rename={
+        "version": VERSION_KEY,
+        "capabilities": CAPABILITIES_KEY,
+        "client": CLIENT_KEY,
+        "log_level": LOG_LEVEL_KEY,
+        "progress_token": "progressToken",
+    },
+):
+    """A request's `_meta`, in either era; the first three keys are the modern envelope."""
+
+    version: str | UnsetType = UNSET
+    capabilities: dict[str, Any] | UnsetType = UNSET
+    client: Implementation | UnsetType = UNSET
+    log_level: LogLevel | UnsetType = UNSET
+    progress_token: Id | UnsetType = UNSET
+    traceparent: str | None = None
+
+
+class SubscriptionFilter(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Which notifications a subscription asks for, and which it was granted."""
+
+    tools_list_changed: bool = False
+
+
+class ListenParams(msgspec.Struct, frozen=True):
+    """Parameters of `subscriptions/listen`."""
+
+    notifications: SubscriptionFilter
+
+
+def check(meta: Meta) -> None:
+    """Raise the Failure the specification gives for an envelope that is incomplete or of another version."""
+    if meta.version not in SUPPORTED:
+        data = {"supported": SUPPORTED, "requested": meta.version}
+        raise Failure(UNSUPPORTED_VERSION, f"protocol version {meta.version!r} is not supported", data)
+    if meta.capabilities is UNSET:
+        raise Failure(INVALID_PARAMS, f"$._meta: {CAPABILITIES_KEY} is required, and missing")
+
+
+def require(meta: Meta, needed: dict[str, Any]) -> None:
+    """Raise the Failure for a client that did not declare the ClientCapabilities a request needs."""
+    declared = meta.capabilities or {}
+    if missing := {name: value for name, value in needed.items() if name not in declared}:
+        names = ", ".join(sorted(missing))
+        raise Failure(MISSING_CAPABILITY, f"needs a client with {names}", {"requiredCapabilities": missing})

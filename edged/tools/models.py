@@ -1,0 +1,217 @@
+"""Tools that show and change which models the device has."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from edged.inference.library import Slot
+from edged.inference.manifest import Manifest, Name, Version
+from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
+from edged.tools.arguments import Bytes, Sources
+from edged.tools.device import READ_ONLY, Nothing
+
+CHANGES = Annotations(read_only=False, destructive=False, idempotent=True)
+DESTROYS = Annotations(read_only=False, destructive=True, idempotent=True)
+
+
+Progress = Callable[[str, int], None]
+"""What is being done, and how many bytes that read."""
+
+
+class ModelFile(Bytes, frozen=True, kw_only=True):
+    """One file of a model version."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+
+
+class Add(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model version to install."""
+
+    manifest: Annotated[str, Meta(max_length=1 << 20, description="manifest.toml, as text")]
+    files: Annotated[list[ModelFile], Meta(max_length=64, description="Every file the manifest names")]
+    activate: Annotated[bool, Meta(description="Serve it at once when it passes its pre-flight")] = False
+
+
+class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model and one of its versions."""
+
+    name: Name
+    version: Version
+
+
+class WhichModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model."""
+
+    name: Name
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model, or one of its versions."""
+
+    name: Name
+    version: Annotated[Version | None, Meta(description="Default: every version")] = None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One installed version."""
+
+    name: str
+    version: str
+    state: str
+    """active, ready, or quarantined."""
+    reason: str | None
+    """Why it is quarantined."""
+    previous: bool
+    """Whether a rollback leads here."""
+    bytes: int
+    title: str | None
+    licence: str | None
+    source: str | None
+    variants: list[str]
+
+    @classmethod
+    def of(cls, slot: Slot, manifest: Manifest | None) -> Entry:
+        """A slot with what its manifest says; None where that is damaged."""
+        return cls(
+            name=slot.name,
+            version=slot.version,
+            state=slot.state.value,
+            reason=slot.reason,
+            previous=slot.previous,
+            bytes=slot.size_bytes,
+            title=manifest.title if manifest else None,
+            licence=manifest.licence if manifest else None,
+            source=manifest.source if manifest else None,
+            variants=[variant.name for variant in manifest.variants] if manifest else [],
+        )
+
+
+class Entries(msgspec.Struct, frozen=True, kw_only=True):
+    """Every installed version, by name, newest first."""
+
+    models: list[Entry]
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done."""
+
+    name: str
+    version: str | None
+    state: str
+
+
+class Models(Protocol):
+    """What these tools need of the daemon; each call returns when the change is on disk and served."""
+
+    def entries(self) -> Awaitable[list[Entry]]: ...  # noqa: D102 - a port
+    def add(self, manifest: str, files: dict[str, bytes], progress: Progress) -> Awaitable[Entry]: ...  # noqa: D102
+    def activate(self, name: str, version: str) -> Awaitable[Entry]: ...  # noqa: D102
+    def rollback(self, name: str) -> Awaitable[Entry]: ...  # noqa: D102
+    def remove(self, name: str, version: str | None) -> Awaitable[None]: ...  # noqa: D102
+
+
+class ModelTools:
+    """The handlers, over one `Models`."""
+
+    def __init__(self, models: Models, sources: Sources) -> None:
+        self._models = models
+        self._sources = sources
+
+    def tools(self) -> list[Tool]:
+        """The tools, in the order a person meets them."""
+        operator: dict[str, Any] = {"tier": Tier.OPERATOR, "result": Changed}
+        return [
+            Tool(
+                name="models_list",
+                title="List models",
+                description="Every installed model version with its state, licence and variants.",
+                arguments=Nothing,
+                result=Entries,
+                handler=self._list,
+                tier=Tier.READ,
+                annotations=READ_ONLY,
+            ),
+            Tool(
+                name="models_add",
+                title="Install a model version",
+                description="Checks every hash, runs the model once in a separate process, and keeps it ready; "
+                "the active version goes on serving. Each active model is a tool infer_<name>.",
+                arguments=Add,
+                handler=self._add,
+                annotations=CHANGES,
+                **operator,
+            ),
+            Tool(
+                name="models_activate",
+                title="Serve a model version",
+                description="Makes an installed version the one that answers infer_<name>.",
+                arguments=Which,
+                handler=self._activate,
+                annotations=CHANGES,
+                **operator,
+            ),
+            Tool(
+                name="models_rollback",
+                title="Return to the previous version",
+                description="Makes the version that served before the active one serve again.",
+                arguments=WhichModel,
+                handler=self._rollback,
+                annotations=Annotations(read_only=False, destructive=False, idempotent=False),
+                **operator,
+            ),
+            Tool(
+                name="models_remove",
+                title="Remove a model",
+                description="Deletes a version that is not active, or with no version the whole model.",
+                arguments=Removal,
+                handler=self._remove,
+                annotations=DESTROYS,
+                **operator,
+            ),
+        ]
+
+    async def _list(self, _call: Call, _arguments: Nothing) -> ToolResult:
+        entries = await self._models.entries()
+        lines = [f"{entry.name} {entry.version} {entry.state}" for entry in entries]
+        return ToolResult(structured=Entries(models=entries), text="\n".join(lines) or "no models installed")
+
+    async def _add(self, call: Call, arguments: Add) -> ToolResult:
+        files = {
+            file.name: bytes(self._sources.resolve(call, file, f"$.files[{index}]"))
+            for index, file in enumerate(arguments.files)
+        }
+        total_bytes = sum(map(len, files.values()))
+        done_bytes = 0
+
+        def report(what: str, read_bytes: int) -> None:
+            nonlocal done_bytes
+            done_bytes += max(read_bytes, 1)
+            call.progress(done_bytes, max(total_bytes, done_bytes), what)
+
+        entry = await self._models.add(arguments.manifest, files, report)
+        if arguments.activate:
+            entry = await self._models.activate(entry.name, entry.version)
+        return _changed(entry.name, entry.version, entry.state)
+
+    async def _activate(self, _call: Call, arguments: Which) -> ToolResult:
+        entry = await self._models.activate(arguments.name, arguments.version)
+        return _changed(entry.name, entry.version, entry.state)
+
+    async def _rollback(self, _call: Call, arguments: WhichModel) -> ToolResult:
+        entry = await self._models.rollback(arguments.name)
+        return _changed(entry.name, entry.version, entry.state)
+
+    async def _remove(self, _call: Call, arguments: Removal) -> ToolResult:
+        await self._models.remove(arguments.name, arguments.version)
+        return _changed(arguments.name, arguments.version, "removed")
+
+
+def _changed(name: str, version: str | None, state: str) -> ToolResult:
+    return ToolResult(
+        structured=Changed(name=name, version=version, state=state),
+        text=f"{name} {version or '(every version)'}: {state}",
+    )

@@ -1,0 +1,177 @@
+"""The models that serve now: keeps what the catalog offers in step with what the library holds.
+
+Every change goes library first (on disk, fsynced), then catalog, then scheduler, so that a power cut between two of
+them is healed by the next start. What runs models (numpy, TFLite, kernels) is imported when the first one serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from edged.errors import BadManifest, EdgedError, StorageError
+from edged.inference.library import Library, Slot
+from edged.inference.manifest import Manifest
+from edged.mcp.catalog import Catalog, Peer
+from edged.tasks import OneThread
+from edged.tools.arguments import Sources
+from edged.tools.device import Engine, ModelStatus
+from edged.tools.models import Entry, Progress
+
+if TYPE_CHECKING:
+    from edged.inference.request import Request
+    from edged.inference.scheduler import Scheduler
+    from edged.inference.values import Answer
+
+LOG = logging.getLogger(__name__)
+
+StartEngine = Callable[[Library], Awaitable[tuple["Scheduler", Engine]]]
+
+
+class Serving:
+    """Implements what the model tools ask; one change at a time."""
+
+    def __init__(
+        self,
+        open_library: Callable[[], Library],
+        disk: OneThread,
+        catalog: Catalog,
+        sources: Sources,
+        start_engine: StartEngine,
+    ) -> None:
+        self._open_library = open_library
+        self._disk = disk
+        self._catalog = catalog
+        self._sources = sources
+        self._start_engine = start_engine
+        self._changing = asyncio.Lock()
+        self._scheduler: Scheduler | None = None
+        self._active: dict[str, Manifest] = {}
+        self._peers: set[Peer] = set()
+        self.engine: Engine | None = None
+
+    async def open(self) -> None:
+        """Serve what was active when the daemon last ended."""
+        self._library = await self._disk.run(self._open_library)
+        for suspect in self._library.suspects:
+            LOG.warning("load killed the last process entry=%s guilty=%s", suspect.entry, suspect.guilty)
+        await self._follow()
+
+    async def close(self) -> None:
+        """Let what runs finish, and free every model."""
+        if self._scheduler is not None:
+            await self._scheduler.close()
+
+    # what tools ask
+
+    async def entries(self) -> list[Entry]:
+        """Every installed version."""
+        return await self._disk.run(lambda: [self._entry(slot) for slot in self._library.entries()])
+
+    async def add(self, manifest: str, files: dict[str, bytes], progress: Progress) -> Entry:
+        """Install a version; it does not serve yet."""
+        loop = asyncio.get_running_loop()
+
+        def report(what: str, done: int) -> None:
+            loop.call_soon_threadsafe(progress, what, done)
+
+        slot = await self._disk.run(lambda: self._library.add(manifest, files, progress=report))
+        return await self._disk.run(lambda: self._entry(slot))
+
+    async def activate(self, name: str, version: str) -> Entry:
+        """Serve an installed version."""
+        return await self._changed(lambda: self._library.activate(name, version))
+
+    async def rollback(self, name: str) -> Entry:
+        """Serve the previous version again."""
+        return await self._changed(lambda: self._library.rollback(name))
+
+    async def remove(self, name: str, version: str | None) -> None:
+        """Delete a version, or the whole model."""
+        await self._disk.run(lambda: self._library.remove(name, version))
+        await self._follow()
+
+    def status(self) -> list[ModelStatus]:
+        """Every active model and what it has done."""
+        done = self._scheduler.status() if self._scheduler else None
+        return [
+            ModelStatus.of(manifest.name, manifest.version, done)
+            for _, manifest in sorted(self._active.items())
+        ]
+
+    # inside
+
+    async def _submit(self, request: Request) -> Answer:
+        assert self._scheduler is not None  # noqa: S101 - a model is active, so `_follow` has started it
+        if request.stream is not None:
+            self._close_streams_with(request.peer)
+        return await self._scheduler.submit(request)
+
+    async def _changed(self, change: Callable[[], Slot]) -> Entry:
+        slot = await self._disk.run(change)
+        await self._follow()
+        return await self._disk.run(lambda: self._entry(slot))
+
+    async def _follow(self) -> None:
+        """Serve exactly what the library says is active."""
+        async with self._changing:
+            await self._follow_alone()
+
+    async def _follow_alone(self) -> None:
+        wanted = {manifest.name: manifest for manifest in await self._disk.run(self._readable)}
+        if wanted and self._scheduler is None:
+            self._scheduler, self.engine = await self._start_engine(self._library)
+        before, self._active = self._active, wanted
+        for name in before.keys() - wanted.keys():
+            self._withdraw(name)
+        for name, manifest in wanted.items():
+            if before.get(name) != manifest:
+                self._offer(manifest)
+
+    def _offer(self, manifest: Manifest) -> None:
+        from edged.tools import infer  # noqa: PLC0415 - numpy comes with the first model
+
+        assert self._scheduler is not None  # noqa: S101 - `_follow` has started it
+        self._scheduler.serve(manifest)
+        self._catalog.put(infer.tool(manifest, self._submit, self._sources))
+
+    def _withdraw(self, name: str) -> None:
+        assert self._scheduler is not None  # noqa: S101 - the model was served
+        self._catalog.remove(f"infer_{name}")
+        self._scheduler.withdraw(name)
+
+    def _readable(self) -> list[Manifest]:
+        """The manifests of the active versions; a damaged one is put aside, and the version before it serves."""
+        found = []
+        for slot in self._library.active():
+            chosen: Slot | None = slot
+            while chosen is not None:
+                try:
+                    found.append(self._library.manifest(chosen.name, chosen.version))
+                    break
+                except (BadManifest, StorageError) as exc:
+                    LOG.warning("damaged model=%s version=%s: %s", chosen.name, chosen.version, exc.message)
+                    chosen = self._library.quarantine(chosen.name, chosen.version, exc.message)
+        return found
+
+    def _entry(self, slot: Slot) -> Entry:
+        try:
+            manifest: Manifest | None = self._library.manifest(slot.name, slot.version)
+        except EdgedError:
+            manifest = None
+        return Entry.of(slot, manifest)
+
+    def _close_streams_with(self, peer: Any) -> None:
+        """Have a peer's streams closed when its connection is gone."""
+        if peer in self._peers:
+            return
+        self._peers.add(peer)
+
+        def forget() -> None:
+            self._peers.discard(peer)
+            if self._scheduler is not None:
+                self._scheduler.forget(peer)
+
+        peer.on_close(forget)
