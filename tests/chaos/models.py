@@ -24,6 +24,7 @@ from typing import NamedTuple
 from tests.rig.hostile import bases, corrupted, dense, structural
 from tests.rig.modelhost import Died, ModelHost, model_host
 
+MEMORY = "/dev/shm"  # noqa: S108 - crashes are looked for here, not power cuts: no need to wait for a disk
 CYCLE = ("corrupted",) * 6 + ("structural",) * 5
 
 
@@ -76,16 +77,23 @@ def main() -> int:
     parser.add_argument("--runtime", choices=("litert", "tflite"), default="litert")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
-    runs = [range(options.first + w, options.first + options.runs, options.workers) for w in range(options.workers)]
+    runs = [
+        range(options.first + w, options.first + options.runs, options.workers)
+        for w in range(options.workers)
+    ]
     fates: Counter[tuple[str, str]] = Counter()
     failures = 0
-    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.workers) as pool:
-        for results in pool.map(lambda part: list(storm(options.seed, part, Path(directory), options.runtime)), runs):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as directory, ThreadPoolExecutor(options.workers) as pool:
+        for results in pool.map(
+            lambda part: list(storm(options.seed, part, Path(directory), options.runtime)), runs
+        ):
             for result in results:
                 fates[result.kind, result.fate] += 1
                 if result.fate in ("died", "damaged"):
                     failures += 1
-                    print(f"seed {options.seed} run {result.run} ({result.kind}) {result.fate}: {result.said}")
+                    print(
+                        f"seed {options.seed} run {result.run} ({result.kind}) {result.fate}: {result.said}"
+                    )
     for (kind, fate), count in sorted(fates.items()):
         print(f"{kind:<12}{fate:<10}{count:>6}")
     print(f"models: {options.runs} runs, {failures} failures")

@@ -39,7 +39,11 @@ def attempt() -> Iterator[Try]:
             extra = f'golden = {{file = "g.npz", sha256 = "{sha256(golden)}"}}\n' if golden else ""
             declared = manifest(parts, {"only": content}, extra=extra)
             trial = Trial(
-                declared, declared.variants[0], None, sealed(content), None if golden is None else sealed(golden)
+                declared,
+                declared.variants[0],
+                None,
+                sealed(content),
+                None if golden is None else sealed(golden),
             )
             return Preflight(RUNTIME, **how)(trial)
 
@@ -77,7 +81,9 @@ def crashing() -> bytes:
     """A division by zero inside a kernel: average pooling with a stride of none."""
     build = Builder()
     x, y = build.tensor("x", (1, 4, 4, 1)), build.tensor("y", (1, 4, 4, 1))
-    build.op(Op.AVERAGE_POOL_2D, [x], [y], options("Pool2D", filterWidth=2, filterHeight=2, strideW=0, strideH=0))
+    build.op(
+        Op.AVERAGE_POOL_2D, [x], [y], options("Pool2D", filterWidth=2, filterHeight=2, strideW=0, strideH=0)
+    )
     return build.finish([x], [y])
 
 
@@ -105,7 +111,9 @@ def test_every_healthy_model_passes(attempt: Try, content: bytes) -> None:
 
 def test_a_model_that_does_not_fit_its_manifest_is_refused_with_the_difference(attempt: Try) -> None:
     parts = 'input = {kind = "image", width = 16, height = 12}\noutput = {kind = "classification", labels = ["a"]}\n'
-    with pytest.raises(BadModel, match=r"needs \[1, 12, 16, 3\]; output 'y' has shape \[2, 2\]; 1 label need"):
+    with pytest.raises(
+        BadModel, match=r"needs \[1, 12, 16, 3\]; output 'y' has shape \[2, 2\]; 1 label need"
+    ):
         attempt(convolution(), parts)
 
 
@@ -125,7 +133,13 @@ def test_an_unknown_operator_is_refused_with_the_runtimes_words(attempt: Try) ->
 
 
 def test_a_crash_is_refused_with_the_signal_and_what_was_being_done(attempt: Try, monkeypatch: Any) -> None:
-    monkeypatch.setattr(preflight, "_BOOT", preflight._BOOT.replace("main(", "import edged.inference.exercise as e, os; e._rehearse = lambda *a: os.abort(); main("))
+    monkeypatch.setattr(
+        preflight,
+        "_BOOT",
+        preflight._BOOT.replace(
+            "main(", "import edged.inference.exercise as e, os; e._rehearse = lambda *a: os.abort(); main("
+        ),
+    )
     with pytest.raises(BadModel, match="only.tflite: killed by SIGABRT while loading"):
         attempt(dense())
 
@@ -153,7 +167,9 @@ def test_nan_for_zeros_is_refused_with_the_outputs_name(attempt: Try) -> None:
         attempt(build.finish([x], [y]))
 
 
-def test_a_golden_vector_that_is_met_passes_and_a_missed_one_is_refused_with_the_distance(attempt: Try) -> None:
+def test_a_golden_vector_that_is_met_passes_and_a_missed_one_is_refused_with_the_distance(
+    attempt: Try,
+) -> None:
     build = Builder()
     x, y = build.tensor("x", (1, 2)), build.tensor("y", (1, 2))
     build.fully_connected(x, np.eye(2), [1, 1], y)
@@ -213,7 +229,9 @@ def test_no_child_and_no_descriptor_is_left_behind(attempt: Try) -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_preflight_runs_where_memory_may_not_be_made_executable_and_no_privilege_gained(tmp_path: Path) -> None:
+def test_a_preflight_runs_where_memory_may_not_be_made_executable_and_no_privilege_gained(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(dense())
     code = f"""

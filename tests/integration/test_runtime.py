@@ -39,7 +39,9 @@ def test_a_runtime_proves_itself_and_names_its_version(runtime: Runtime) -> None
 def test_a_missing_runtime_is_named_with_its_remedy() -> None:
     missing = "tflite" if WANTED == "litert" else "nonesuch"
     if missing == "tflite":
-        with pytest.raises(DeviceError, match="tflite-runtime is not installed.*pip install 'tflite-runtime==2.14.0'"):
+        with pytest.raises(
+            DeviceError, match="tflite-runtime is not installed.*pip install 'tflite-runtime==2.14.0'"
+        ):
             choose("tflite")
 
 

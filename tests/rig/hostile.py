@@ -29,7 +29,8 @@ def dense() -> bytes:
     """Two fully connected layers and a softmax, float32."""
     rng, build = np.random.default_rng(1), Builder()
     x, hidden, logits, y = (
-        build.tensor(name, shape) for name, shape in (("x", (1, 8)), ("h", (1, 6)), ("l", (1, 4)), ("y", (1, 4)))
+        build.tensor(name, shape)
+        for name, shape in (("x", (1, 8)), ("h", (1, 6)), ("l", (1, 4)), ("y", (1, 4)))
     )
     build.fully_connected(x, rng.standard_normal((6, 8)), rng.standard_normal(6), hidden)
     build.fully_connected(hidden, rng.standard_normal((4, 6)), rng.standard_normal(4), logits)
@@ -66,9 +67,21 @@ def quantised() -> bytes:
     x = build.tensor("x", (1, 12, 12, 2), "int8", scale=0.02, zero_point=-3)
     scales = [0.01, 0.02, 0.03, 0.04]
     w = build.tensor(
-        "w", (4, 3, 3, 2), "int8", data=rng.integers(-127, 128, (4, 3, 3, 2)), scale=scales, zero_point=[0] * 4
+        "w",
+        (4, 3, 3, 2),
+        "int8",
+        data=rng.integers(-127, 128, (4, 3, 3, 2)),
+        scale=scales,
+        zero_point=[0] * 4,
     )
-    b = build.tensor("b", (4,), "int32", data=rng.integers(-500, 500, 4), scale=[s * 0.02 for s in scales], zero_point=[0] * 4)
+    b = build.tensor(
+        "b",
+        (4,),
+        "int32",
+        data=rng.integers(-500, 500, 4),
+        scale=[s * 0.02 for s in scales],
+        zero_point=[0] * 4,
+    )
     c = build.tensor("c", (1, 12, 12, 4), "int8", scale=0.1, zero_point=0)
     build.op(Op.CONV_2D, [x, w, b], [c], options("Conv2D"), version=3)
     p = build.tensor("p", (1, 1, 1, 4), "int8", scale=0.1, zero_point=0)
@@ -111,7 +124,9 @@ def structural(random: Random, models: list[bytes]) -> bytes:
         return lone_operator(random)
     while True:
         model = unpack(random.choice(models))
-        with contextlib.suppress(Exception):  # some trees can be mangled no further, or do not pack: draw another
+        with contextlib.suppress(
+            Exception
+        ):  # some trees can be mangled no further, or do not pack: draw another
             for _ in range(random.choice((1, 1, 2, 3))):
                 random.choice(MANGLERS)(random, model)
             return pack(model)
@@ -122,12 +137,19 @@ def lone_operator(random: Random) -> bytes:
     while True:
         build = Builder()
         build.buffers += [_buffer(random.randbytes(random.choice((4, 16, 64)))) for _ in range(2)]
-        kinds = [random.choice(("float32", "float32", "int8", "uint8", "int16", "int32", "int64", "bool")) for _ in range(6)]
+        kinds = [
+            random.choice(("float32", "float32", "int8", "uint8", "int16", "int32", "int64", "bool"))
+            for _ in range(6)
+        ]
         tensors = []
         for number, kind in enumerate(kinds):
             shape = tuple(random.choice((1, 1, 2, 3, 4, 8)) for _ in range(random.randrange(5)))
             size = int(np.prod(shape))
-            data = [random.choice((-5, -1, 0, 0, 1, 1, 2, 3, 100)) % 128 for _ in range(size)] if random.random() < 0.5 else None
+            data = (
+                [random.choice((-5, -1, 0, 0, 1, 1, 2, 3, 100)) % 128 for _ in range(size)]
+                if random.random() < 0.5
+                else None
+            )
             scale = 0.1 if kind in ("int8", "uint8", "int16") else None
             if number == 0:
                 data = None
@@ -171,7 +193,9 @@ def _code_of(kind: str) -> int:
 
 
 def _index(random: Random, count: int) -> int:
-    return random.choice((-1, -2, count, count + 7, 1 << 30, random.randrange(max(1, count)), random.randrange(max(1, count))))
+    return random.choice(
+        (-1, -2, count, count + 7, 1 << 30, random.randrange(max(1, count)), random.randrange(max(1, count)))
+    )
 
 
 def _graph(random: Random, model: Any) -> Any:
@@ -272,7 +296,9 @@ def _buffer_content(random: Random, model: Any) -> None:
             content = random.randbytes(len(content))
         case 3 if len(content) >= 4:  # small constants are often axes, shapes and indices
             at = 4 * random.randrange(len(content) // 4)
-            content = content[:at] + (random.choice(WILD) & 0xFFFFFFFF).to_bytes(4, "little") + content[at + 4 :]
+            content = (
+                content[:at] + (random.choice(WILD) & 0xFFFFFFFF).to_bytes(4, "little") + content[at + 4 :]
+            )
         case _:
             content = bytes([random.choice((0, 0x7F, 0x80, 0xFF))]) * len(content)
     buffer.data = np.frombuffer(content, np.uint8)
@@ -310,7 +336,11 @@ def _options(random: Random, model: Any) -> None:
     table = operator.builtinOptions
     fields = [f for f, v in vars(table).items() if isinstance(v, int | float)]
     if fields:
-        setattr(table, random.choice(fields), random.choice((0, 1, 2, -1, 127)) if random.random() < 0.6 else random.choice(WILD))
+        setattr(
+            table,
+            random.choice(fields),
+            random.choice((0, 1, 2, -1, 127)) if random.random() < 0.6 else random.choice(WILD),
+        )
 
 
 def _order(random: Random, model: Any) -> None:
@@ -333,7 +363,9 @@ def _flags(random: Random, model: Any) -> None:
         case 0:
             tensor.isVariable = not tensor.isVariable
         case 1:
-            tensor.shapeSignature = np.array([random.choice(WILD) for _ in range(random.randrange(6))], np.int32)
+            tensor.shapeSignature = np.array(
+                [random.choice(WILD) for _ in range(random.randrange(6))], np.int32
+            )
         case _:
             tensor.sparsity = schema.SparsityParametersT()
             tensor.sparsity.traversalOrder = np.array([random.choice(WILD)], np.int32)

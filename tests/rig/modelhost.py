@@ -71,7 +71,11 @@ class ModelHost:
         command = [sys.executable, "-m", "tests.rig.modelhost", str(root), str(healthy), runtime]
         self._errors = (root / "stderr").open("w+b")
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=Path(__file__).parents[2]
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            cwd=Path(__file__).parents[2],
         )
 
     def submit(self, content: bytes) -> Outcome | Died:
@@ -150,7 +154,9 @@ def invoke(interpreter: Interpreter, random: np.random.Generator) -> None:
     for index, spec in enumerate(interpreter.inputs):
         size = int(np.prod(spec.shape)) * spec.dtype.itemsize
         values: Any = np.frombuffer(random.bytes(size), np.uint8)
-        interpreter.input(index)[...] = (values % 2 if spec.dtype.kind == "b" else values).view(spec.dtype).reshape(spec.shape)
+        interpreter.input(index)[...] = (
+            (values % 2 if spec.dtype.kind == "b" else values).view(spec.dtype).reshape(spec.shape)
+        )
     interpreter.invoke()
     for index in range(len(interpreter.outputs)):
         interpreter.output(index)

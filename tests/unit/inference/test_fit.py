@@ -78,7 +78,9 @@ def test_what_differs_is_named(parts: str, inputs: Any, outputs: Any, named: str
 def test_labels_in_a_file_are_counted_by_the_caller() -> None:
     declared = manifest(IMAGE + 'output = {kind = "classification", labels = "labels.txt"}\n')
     assert differences(declared, 3, [PICTURE], [SCORES]) == []
-    assert differences(declared, 4, [PICTURE], [SCORES]) == ["output 'out' has shape [1, 3]; 4 labels need [1, 4]"]
+    assert differences(declared, 4, [PICTURE], [SCORES]) == [
+        "output 'out' has shape [1, 3]; 4 labels need [1, 4]"
+    ]
 
 
 def test_blazeface_has_896_anchors_and_a_ragged_grid_rounds_up() -> None:

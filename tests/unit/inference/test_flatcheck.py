@@ -38,7 +38,10 @@ def call_itself(model: Any) -> None:
     model.operatorCodes.append(code)
     operator = schema.OperatorT()
     operator.opcodeIndex = len(model.operatorCodes) - 1
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.CallOnceOptions, schema.CallOnceOptionsT()
+    operator.builtinOptionsType, operator.builtinOptions = (
+        schema.BuiltinOptions.CallOnceOptions,
+        schema.CallOnceOptionsT(),
+    )
     graph(model).operators.insert(0, operator)
 
 

@@ -30,7 +30,9 @@ def test_a_fatal_signal_makes_the_load_guilty_at_once_and_is_quoted(tmp_path: Pa
     assert suspect.reason.endswith("Segmentation fault")
 
 
-def test_a_process_that_was_merely_ended_costs_the_model_its_place_only_the_third_time(tmp_path: Path) -> None:
+def test_a_process_that_was_merely_ended_costs_the_model_its_place_only_the_third_time(
+    tmp_path: Path,
+) -> None:
     verdicts = []
     for _ in range(STRIKES):
         journal = Journal(tmp_path)

@@ -44,7 +44,11 @@ def test_reading_a_descriptor_leaves_its_offset_alone(tmp_path: Path) -> None:
 
 def test_a_sealed_copy_can_be_neither_written_nor_cut_nor_grown() -> None:
     sealed = memfd.seal(b"model", 5, "model")
-    for attack in (lambda: os.pwrite(sealed.fd, b"x", 0), lambda: os.ftruncate(sealed.fd, 0), lambda: os.ftruncate(sealed.fd, 9)):
+    for attack in (
+        lambda: os.pwrite(sealed.fd, b"x", 0),
+        lambda: os.ftruncate(sealed.fd, 0),
+        lambda: os.ftruncate(sealed.fd, 9),
+    ):
         with pytest.raises(PermissionError):
             attack()
     sealed.close()
