@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="./dev demo", description="Ask a private daemon three real questions."
     )
     parser.add_argument("--keep", action="store_true", help="leave the daemon running")
-    weights = os.environ.get("EDGED_WEIGHTS", "/var/lib/edged/weights")
+    weights = os.environ.get("EDGED_MODELS", ".cache/models")
     parser.add_argument("--models", default=weights, metavar="DIR", help="folders with manifest and weights")
     inputs = str(data.folder("models") / "demo")
     parser.add_argument(

@@ -9,7 +9,7 @@ import msgspec
 from edged.inference.manifest import Manifest, Variant
 
 
-class Refused(Exception):  # noqa: N818 - a finding about a model, not a fault; stays inside the child
+class Refused(Exception):
     """Why a model is not fit, in words."""
 
 

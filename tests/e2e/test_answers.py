@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
@@ -18,9 +16,10 @@ from tests.rig.daemon import Daemon
 DEMO = folder("models") / "demo"
 
 
-def png(pixels: Any) -> bytes:
+def photograph(name: str) -> bytes:
+    """One of scikit-image's pictures, as PNG."""
     file = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).save(file, "PNG")
+    Image.fromarray(getattr(data, name)()).save(file, "PNG")
     return file.getvalue()
 
 
@@ -33,7 +32,7 @@ def iou(box: dict[str, float], other: tuple[float, float, float, float]) -> floa
 
 
 def test_the_face_on_astronaut_is_found_where_it_is(device: Daemon) -> None:
-    found = device.call("infer_face", image={"data": png(data.astronaut())})
+    found = device.call("infer_face", image={"data": photograph("astronaut")})
     best = found["objects"][0]
     assert iou(best["box"], (180, 82, 274, 176)) >= 0.8
     assert best["score"] >= 0.85
@@ -42,7 +41,7 @@ def test_the_face_on_astronaut_is_found_where_it_is(device: Daemon) -> None:
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_no_face_is_seen_where_there_is_none(device: Daemon, name: str) -> None:
-    found = device.call("infer_face", image={"data": png(getattr(data, name)())}, threshold=0.6)
+    found = device.call("infer_face", image={"data": photograph(name)}, threshold=0.6)
     assert found["objects"] == []
 
 
@@ -51,7 +50,7 @@ def test_no_face_is_seen_where_there_is_none(device: Daemon, name: str) -> None:
     ("name", "label"), [("chelsea", "Egyptian cat"), ("coffee", "espresso"), ("rocket", "missile")]
 )
 def test_imagenet_names_what_a_picture_shows(device: Daemon, name: str, label: str, variant: str) -> None:
-    found = device.call("infer_imagenet", image={"data": png(getattr(data, name)())}, variant=variant)
+    found = device.call("infer_imagenet", image={"data": photograph(name)}, variant=variant)
     assert found["labels"][0]["label"] == label
     assert found["ran"]["variant"] == variant
 
@@ -96,7 +95,7 @@ def test_the_annotated_picture_comes_back_as_a_png_of_the_same_size(device: Daem
 
 def test_a_picture_by_path_is_refused_outside_the_roots(device: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "secret.png"
-    file.write_bytes(png(data.coffee()))
+    file.write_bytes(photograph("coffee"))
     with device.client() as client:
         answer = client.call_tool("infer_face", {"image": {"path": str(file)}})
     assert answer.is_error

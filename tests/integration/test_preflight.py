@@ -20,7 +20,7 @@ from edged.inference.preflight import Preflight
 from edged.inference.trial import Report, Trial
 from tests.rig.hostile import bases, convolution, dense
 from tests.rig.manifests import TENSORS, manifest, sha256
-from tests.rig.tflite import Builder, Op, options, pack, schema, unpack
+from tests.rig.tflite import Builder, Op, options, pack, unpack
 
 RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
 Try = Callable[..., Report]
