@@ -11,7 +11,6 @@ Grey and YUV have no such groups: there two rows are blended into one of floats,
 holds a row as luma and chroma, a row as the tensor wants it before quantising, and the blended rows.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes pointers and numbers, by position
 from __future__ import annotations
 
 import numpy as np
