@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 FOLDERS = ("hardware", "models", "systemd")
 SUFFIXES = {
-    *(".toml", ".tflite", ".txt", ".md", ".rules"),
+    *(".toml", ".tflite", ".npz", ".txt", ".md", ".rules"),
     *(".service", ".socket", ".sysusers", ".tmpfiles"),
 }
 

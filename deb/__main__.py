@@ -20,7 +20,8 @@ def main() -> int:
     options.add_argument("--compiler", action="store_true", help="with numba, to rebuild kernels (+180 MB)")
     options.add_argument("--into", type=Path, default=CHECKOUT / "build", help="folder of the package")
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="edged-deb-") as folder:
+    chosen.into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="edged-deb-", dir=chosen.into) as folder:
         stage = Path(folder) / "stage"
         venv.fill(CHECKOUT, stage, with_compiler=chosen.compiler)
         package.lay_out(CHECKOUT, stage)

@@ -57,7 +57,6 @@ def pack(checkout: Path, stage: Path, into: Path) -> Path:
     for script in SCRIPTS:
         _place(checkout / "deb/DEBIAN" / script, control / script, mode=0o755)
     _settle_modes(stage)
-    into.mkdir(parents=True, exist_ok=True)
     package = into / f"edged_{version}_{architecture}.deb"
     _output("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", str(stage), str(package))
     return package

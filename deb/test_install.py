@@ -41,9 +41,14 @@ def test_the_files_are_those_of_the_package(machine: Box) -> None:
 
 
 def test_the_venv_runs_without_a_trace_of_where_it_was_built(machine: Box) -> None:
-    imports = "import edged, numpy, PIL, msgspec, psutil, simplejpeg; print(edged.__file__)"
+    imports = "import edged, ai_edge_litert.interpreter, numpy, PIL, msgspec, psutil, simplejpeg; print(edged.__file__)"
     assert machine.check("/opt/edged/bin/python", "-c", imports).startswith("/opt/edged/lib/")
     assert machine.run("grep", "-rlI", "edged-deb-", "/opt/edged").output == ""
+
+
+def test_the_daemon_runs_the_kernels_of_the_package(machine: Box) -> None:
+    found = json.loads(machine.check("runuser", "-u", "edged", "--", "edged", "kernels", "status", "--json"))
+    assert found["kernels"] == "native", found["reason"]
 
 
 def test_a_daemon_of_the_package_is_replaced_when_it_is_killed(machine: Box) -> None:

@@ -49,6 +49,10 @@ def fill(checkout: Path, stage: Path, *, with_compiler: bool) -> None:
     wanted.unlink()
     _make_at_home(home)
     thin_out(home)
+    _say("compiling the kernels for every CPU of this architecture")
+    kernels = next(home.glob("lib/python3*/site-packages")) / "edged/_data/kernels"
+    build = ("-m", "edged.inference.kernels.build", "--cpu", "generic", "--cache", kernels)
+    _run(sys.executable, *build, cwd=checkout)
     _say("compiling to bytecode")
     compile_all = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
     _run(PYTHON, *compile_all, "-s", stage, "-p", "/", home / "lib")
@@ -96,8 +100,8 @@ def thin_out(home: Path) -> None:
     shutil.rmtree(home / "include", ignore_errors=True)
 
 
-def _run(*command: str | Path) -> None:
-    subprocess.run([str(part) for part in command], check=True)
+def _run(*command: str | Path, cwd: Path | None = None) -> None:
+    subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, cwd=cwd)
 
 
 def _say(what: str) -> None:

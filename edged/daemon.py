@@ -49,7 +49,7 @@ def main(config: Config) -> int:
     """Run until SIGTERM or SIGINT; exit code 0, or 1 when it could not start or gave up."""
     _log_to_stderr(config)
     try:
-        with _only_one(Path(config.paths.state)):
+        with _own_directories(config):
             asyncio.run(Daemon(config).run())
     except (EdgedError, BaseExceptionGroup) as exc:
         if not (reasons := _reasons(exc)):
@@ -95,7 +95,7 @@ class Daemon:
             await stack.enter_async_context(self._listening())
             gc.collect()
             gc.freeze()  # what lives now lives on: collections need not walk it again
-            systemd.ready(f"serving {len(list(self._serving.names()))} models")
+            systemd.ready(f"serving {len(self._serving.status())} models")
             LOG.info("ready version=%s socket=%s", __version__, self._config.socket)
             await stop.wait()
             systemd.stopping()
@@ -131,7 +131,7 @@ class Daemon:
             self._runtime = runtime.choose(self._config.inference.runtime)
         return self._runtime
 
-    async def _start_engine(self, serving: Serving) -> tuple[Scheduler, Engine]:
+    async def _start_engine(self, library: Library) -> tuple[Scheduler, Engine]:
         """Import and prove what runs models."""
         from edged.inference.kernels import seam  # noqa: PLC0415 - likewise
         from edged.inference.scheduler import Scheduler  # noqa: PLC0415 - likewise
@@ -143,7 +143,7 @@ class Daemon:
         LOG.info(
             "engine runtime=%s-%s kernels=%s reason=%s", runtime.name, runtime.version, kernels.name, reason
         )
-        scheduler = Scheduler(self._config.inference, serving, runtime, kernels, self._limits)
+        scheduler = Scheduler(self._config.inference, library, runtime, kernels, self._limits)
         engine = Engine(
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
         )
@@ -169,15 +169,19 @@ def _log_to_stderr(config: Config) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(state: Path) -> Iterator[None]:
-    """Hold the state directory: two daemons on one would undo each other's work."""
+def _own_directories(config: Config) -> Iterator[None]:
+    """Make what systemd would have made, and hold the state: two daemons on one would undo each other's work."""
+    for key, mode in (("state", 0o750), ("cache", 0o750), ("run", 0o755)):
+        directory = Path(getattr(config.paths, key))
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=mode)
+        except OSError as exc:
+            raise StorageError(f"cannot make {directory}: {exc.strerror}; set [paths] {key}") from exc
+    state = Path(config.paths.state)
     try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o750)
         descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise StorageError(
-            f"cannot use the state directory {state}: {exc.strerror}; set [paths] state"
-        ) from exc
+        raise StorageError(f"cannot write in {state}: {exc.strerror}; set [paths] state") from exc
     with os.fdopen(descriptor) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ def call(arguments: argparse.Namespace) -> int:
         if arguments.tool is None:
             return _list(device.list_tools(), as_json=arguments.json)
         answer = device.call_tool(
-            arguments.tool, tool_arguments(arguments), timeout_s=arguments.timeout, on_progress=print_progress
+            arguments.tool,
+            tool_arguments(arguments),
+            timeout_s=arguments.timeout,
+            on_progress=progress_printer(),
         )
     if answer.is_error:
         print(f"edged: {answer.text}", file=sys.stderr)
@@ -90,10 +94,18 @@ def _json_or_text(value: str) -> Any:
         return value
 
 
-def print_progress(progress: Progress) -> None:
-    """Tell a person how far a long call is."""
-    share = f"{progress.done:g}/{progress.total:g} " if progress.total else ""
-    print(f"{share}{progress.message or ''}", file=sys.stderr)
+def progress_printer() -> Callable[[Progress], None]:
+    """Tell a person what a long call is doing: a line on standard error for each new step."""
+    told: set[str | None] = set()
+
+    def show_step(progress: Progress) -> None:
+        if progress.message in told:
+            return
+        told.add(progress.message)
+        share = f"{100 * progress.done / progress.total:3.0f} % " if progress.total else ""
+        print(f"{share}{progress.message or ''}", file=sys.stderr)
+
+    return show_step
 
 
 def checked(answer: CallResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from edged.cli.call import checked, print_progress
+from edged.cli.call import checked, progress_printer
 from edged.cli.connection import client
 from edged.cli.tables import show, table
 from edged.errors import NotFound
@@ -54,7 +54,7 @@ def add(arguments: argparse.Namespace) -> int:
     with client(arguments) as device:
         given = {**package(device, Path(arguments.folder)), "activate": arguments.activate}
         answer = device.call_tool(
-            "models_add", given, timeout_s=INSTALL_TIMEOUT_S, on_progress=print_progress
+            "models_add", given, timeout_s=INSTALL_TIMEOUT_S, on_progress=progress_printer()
         )
     return _changed(checked(answer), arguments)
 
@@ -93,7 +93,7 @@ def remove(arguments: argparse.Namespace) -> int:
 
 def _change(tool: str, given: dict[str, Any], arguments: argparse.Namespace) -> int:
     with client(arguments) as device:
-        answer = device.call_tool(tool, given, timeout_s=INSTALL_TIMEOUT_S, on_progress=print_progress)
+        answer = device.call_tool(tool, given, timeout_s=INSTALL_TIMEOUT_S, on_progress=progress_printer())
     return _changed(checked(answer), arguments)
 
 

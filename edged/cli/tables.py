@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+WIDTH = int(os.environ.get("COLUMNS", "120"))
+"""Of a table that goes to a file or a pipe."""
+
+SHORT = 32
+"""Characters of a cell that is never broken."""
 
 Cell = str | float | None
 
@@ -25,29 +33,37 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
     from rich.table import Table
     from rich.text import Text
 
+    headed = any(columns)
     made = Table(
-        title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
+        title=title or None,
+        box=SIMPLE_HEAD if headed else None,
+        show_header=headed,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        short = all(len(_cell(row[index])) <= SHORT for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in rows:
         made.add_row(*(Text(_cell(cell)) for cell in row))
-    Console().print(made)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(made)
 
 
 def tables(value: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Cell]]]]:
-    """What to show of a structured answer: the finding first, then how it was made."""
+    """What to show of a structured answer: lists of things as tables, everything else as names and values."""
     found: list[tuple[str, list[str], list[list[Cell]]]] = []
     plain: list[list[Cell]] = []
     for key, item in value.items():
         if isinstance(item, list) and item and isinstance(item[0], Mapping):
             found.append(_list(key, item))
         elif isinstance(item, Mapping):
-            found.append((key, ["", ""], [[name, _flat(part)] for name, part in _leaves(item)]))
+            plain += [[f"{key}.{name}", _flat(part)] for name, part in _leaves(item)]
         else:
             plain.append([key, _flat(item)])
-    return ([("", ["", ""], plain)] if plain else []) + found
+    return found + ([("", ["", ""], plain)] if plain else [])
 
 
 def _list(key: str, items: list[Mapping[str, Any]]) -> tuple[str, list[str], list[list[Cell]]]:

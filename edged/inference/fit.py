@@ -33,9 +33,11 @@ def differences(
 ) -> list[str]:
     """Every way in which the tensors do not fit; empty where they do.
 
-    `label_count` is the number of labels, None for an output without labels.
+    `label_count` is the number of labels of an output that keeps them in a file; else it is not looked at.
     """
-    return [*_inputs(manifest, inputs), *_outputs(manifest, label_count or 0, inputs, outputs)]
+    declared = getattr(manifest.output, "labels", None)
+    labels = len(declared) if isinstance(declared, list) else label_count or 0
+    return [*_inputs(manifest, inputs), *_outputs(manifest, labels, inputs, outputs)]
 
 
 def anchor_count(strides: Sequence[int], height: int, width: int) -> int:

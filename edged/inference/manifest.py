@@ -6,6 +6,7 @@ a reader can copy. Unknown keys are refused, so a misspelt threshold never becom
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -18,14 +19,17 @@ SCHEMA = 1
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+FileName = Annotated[str, Meta(pattern=FILE_NAME)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Index = Annotated[int, Meta(ge=0, le=63)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
-Labels = FileName | Annotated[list[str], Meta(max_length=20_000)]
+Labels = Annotated[str, Meta(min_length=1, max_length=100)] | Annotated[list[str], Meta(max_length=20_000)]
+"""A file of one label a line, or the labels. The file's name is checked by Manifest: msgspec 0.22 frees a pattern
+twice where it stands in a union with a list, and the process dies of it."""
 
 
 _T = TypeVar("_T")
@@ -147,7 +151,7 @@ class Golden(_Part, frozen=True):
     """Input and output tensors that a healthy copy of this variant reproduces."""
 
     file: FileName
-    """A .npz with arrays in0, in1 … and out0, out1 …"""
+    """A .npz with arrays in0, in1 … and out0, out1 …, each as its tensor holds it (dtype, shape)."""
     sha256: Sha256
     tolerance: Annotated[float, Meta(ge=0)] = 1e-3
     """Largest absolute difference, in the output's own (dequantised) unit."""
@@ -186,6 +190,9 @@ class Manifest(_Part, frozen=True):
     def __post_init__(self) -> None:
         if len({v.name for v in self.variants}) < len(self.variants):
             raise ValueError("two variants have one name")
+        labels = getattr(self.output, "labels", None)
+        if isinstance(labels, str) and not re.fullmatch(FILE_NAME, labels):
+            raise ValueError(f"output.labels {labels!r} is not a plain file name")
         allowed = FITTING[type(self.output)]
         if type(self.input) not in allowed:
             kinds = " or ".join(_kind(part) for part in allowed)

@@ -56,7 +56,9 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class Peer(Protocol):
-    """The connection a call came in on."""
+    """The connection a call came in on; hashable by identity."""
+
+    def __hash__(self) -> int: ...
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once, when the connection is gone."""

@@ -13,6 +13,10 @@ from edged.errors import BadArgument, NotAllowed, NotFound, TooLarge
 from edged.mcp.catalog import Blob, Call
 from edged.tools.mappings import Mappings
 
+Handle = Annotated[str, Meta(max_length=32)]
+FilePath = Annotated[str, Meta(max_length=4096)]
+Count = Annotated[int, Meta(ge=1)]
+Rate = Annotated[int, Meta(ge=8000, le=192_000)]
 Side = Annotated[int, Meta(ge=1, le=16384)]
 
 
@@ -21,14 +25,14 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     data: Annotated[Blob | None, Meta(description="The bytes, base64")] = None
     mapping: Annotated[
-        str | None, Meta(description="Handle of a mapping registered on this connection", max_length=32)
+        Handle | None, Meta(description="Handle of a mapping registered on this connection")
     ] = None
     offset: Annotated[int, Meta(ge=0, description="Where the bytes begin in the mapping")] = 0
     length: Annotated[
-        int | None, Meta(ge=1, description="How many bytes of the mapping; default: to its end")
+        Count | None, Meta(description="How many bytes of the mapping; default: to its end")
     ] = None
     path: Annotated[
-        str | None, Meta(description="A file on the device, under a root its config allows", max_length=4096)
+        FilePath | None, Meta(description="A file on the device, under a root its config allows")
     ] = None
 
 
@@ -46,9 +50,7 @@ class ImageArgument(Bytes, frozen=True, kw_only=True):
 class AudioArgument(Bytes, frozen=True, kw_only=True):
     """A recording: WAV; or raw signed 16-bit little-endian mono samples, with rate_hz."""
 
-    rate_hz: Annotated[int | None, Meta(ge=8000, le=192000, description="Of raw samples; absent for WAV")] = (
-        None
-    )
+    rate_hz: Annotated[Rate | None, Meta(description="Of raw samples; absent for WAV")] = None
 
 
 class Sources:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.errors import BadArgument, NotAllowed
-from edged.inference.describe import describe
+from edged.inference.decoders import describe
 from edged.inference.manifest import (
     Anomaly,
     AudioInput,
@@ -34,6 +34,11 @@ from edged.tools.arguments import AudioArgument, ImageArgument, Sources
 PRIORITY_OF_ALL = 5
 """Above it only operators may go: who may claim priority follows from the tier alone."""
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+Rank = Annotated[int, Meta(ge=1, le=100)]
+Patience = Annotated[float, Meta(gt=0, le=600)]
+StreamName = Annotated[str, Meta(min_length=1, max_length=64)]
+
 Submit = Callable[[Request], Awaitable[Answer]]
 
 
@@ -45,7 +50,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Meta(ge=0, le=9, description="0 lowest to 9 highest; above 5 for operators only")
     ] = PRIORITY_OF_ALL
     deadline_s: Annotated[
-        float | None, Meta(gt=0, le=600, description="Seconds it may wait to run; default: as configured")
+        Patience | None, Meta(description="Seconds it may wait to run; default: as configured")
     ] = None
 
 
@@ -55,11 +60,9 @@ class OfPicture(Common, frozen=True, kw_only=True):
     image: ImageArgument
     annotate: Annotated[bool, Meta(description="Also return the picture with the finding drawn in")] = False
     threshold: Annotated[
-        float | None, Meta(ge=0, le=1, description="Leave out what scores less; default: the manifest's")
+        Share | None, Meta(description="Leave out what scores less; default: the manifest's")
     ] = None
-    top_k: Annotated[
-        int | None, Meta(ge=1, le=100, description="At most so many; default: the manifest's")
-    ] = None
+    top_k: Annotated[Rank | None, Meta(description="At most so many; default: the manifest's")] = None
 
 
 class OfSound(Common, frozen=True, kw_only=True):
@@ -67,12 +70,12 @@ class OfSound(Common, frozen=True, kw_only=True):
 
     audio: AudioArgument
     stream: Annotated[
-        str | None,
-        Meta(
-            max_length=64, description="Continue this stream of yours; absent: judge the recording by itself"
-        ),
+        StreamName | None,
+        Meta(description="Continue this stream of yours; absent: judge the recording by itself"),
     ] = None
-    threshold: Annotated[float | None, Meta(ge=0, le=1, description="Heard from this score on")] = None
+    threshold: Annotated[
+        Share | None, Meta(description="Heard from this score on; default: the manifest's")
+    ] = None
 
 
 class OfNumbers(Common, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Protocol
 
@@ -20,7 +19,7 @@ DESTROYS = Annotations(read_only=False, destructive=True, idempotent=True)
 
 
 Progress = Callable[[str, int], None]
-"""What is being done, and to how many bytes."""
+"""What is being done, and how many bytes that read."""
 
 
 class ModelFile(Bytes, frozen=True, kw_only=True):
@@ -185,10 +184,13 @@ class ModelTools:
             file.name: bytes(self._sources.resolve(call, file, f"$.files[{index}]"))
             for index, file in enumerate(arguments.files)
         }
-        steps = itertools.count(1)
+        total_bytes = sum(map(len, files.values()))
+        done_bytes = 0
 
-        def report(what: str, done_bytes: int) -> None:
-            call.progress(next(steps), None, f"{what} {done_bytes} bytes" if done_bytes else what)
+        def report(what: str, read_bytes: int) -> None:
+            nonlocal done_bytes
+            done_bytes += max(read_bytes, 1)
+            call.progress(done_bytes, max(total_bytes, done_bytes), what)
 
         entry = await self._models.add(arguments.manifest, files, report)
         if arguments.activate:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import BadManifest, EdgedError, NotFound, StorageError
+from edged.errors import BadManifest, EdgedError, StorageError
 from edged.inference.library import Library, Slot
 from edged.inference.manifest import Manifest
 from edged.mcp.catalog import Catalog, Peer
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-StartEngine = Callable[["Serving"], Awaitable[tuple["Scheduler", Engine]]]
+StartEngine = Callable[[Library], Awaitable[tuple["Scheduler", Engine]]]
 
 
 class Serving:
-    """Implements what the model tools, the inference tools and the scheduler ask of the models."""
+    """Implements what the model tools ask; one change at a time."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Serving:
         self._catalog = catalog
         self._sources = sources
         self._start_engine = start_engine
-        self._starting = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._scheduler: Scheduler | None = None
         self._active: dict[str, Manifest] = {}
         self._peers: set[Peer] = set()
@@ -64,45 +64,7 @@ class Serving:
         if self._scheduler is not None:
             await self._scheduler.close()
 
-    # what the scheduler asks
-
-    def active(self, name: str) -> Manifest:
-        """The version that serves now; raises NotFound."""
-        manifest = self._active.get(name)
-        if manifest is None:
-            raise NotFound(
-                f"no model {name!r} is active; active: {', '.join(sorted(self._active)) or 'none'}"
-            )
-        return manifest
-
-    def names(self) -> Iterable[str]:
-        """Every active model."""
-        return sorted(self._active)
-
-    def labels(self, manifest: Manifest) -> Sequence[str]:
-        """The labels of its output."""
-        return self._library.labels(manifest.name, manifest.version)
-
-    def open_variant(self, name: str, version: str, variant: str) -> int:
-        """A sealed memory file with its bytes; the caller closes it."""
-        return self._library.open_variant(name, version, variant)
-
-    def begin_load(self, name: str, version: str, variant: str) -> None:
-        """Journal a load that may end this process."""
-        self._library.begin_load(name, version, variant)
-
-    def end_load(self, name: str, version: str, variant: str) -> None:
-        """Journal that it did not."""
-        self._library.end_load(name, version, variant)
-
     # what tools ask
-
-    async def submit(self, request: Request) -> Answer:
-        """Run one inference."""
-        assert self._scheduler is not None  # noqa: S101 - a model is active, so `_follow` has started it
-        if request.stream is not None:
-            self._close_streams_with(request.peer)
-        return await self._scheduler.submit(request)
 
     async def entries(self) -> list[Entry]:
         """Every installed version."""
@@ -141,6 +103,12 @@ class Serving:
 
     # inside
 
+    async def _submit(self, request: Request) -> Answer:
+        assert self._scheduler is not None  # noqa: S101 - a model is active, so `_follow` has started it
+        if request.stream is not None:
+            self._close_streams_with(request.peer)
+        return await self._scheduler.submit(request)
+
     async def _changed(self, change: Callable[[], Slot]) -> Entry:
         slot = await self._disk.run(change)
         await self._follow()
@@ -148,22 +116,31 @@ class Serving:
 
     async def _follow(self) -> None:
         """Serve exactly what the library says is active."""
+        async with self._changing:
+            await self._follow_alone()
+
+    async def _follow_alone(self) -> None:
         wanted = {manifest.name: manifest for manifest in await self._disk.run(self._readable)}
-        if wanted:
-            await self._ensure_engine()
+        if wanted and self._scheduler is None:
+            self._scheduler, self.engine = await self._start_engine(self._library)
         before, self._active = self._active, wanted
         for name in before.keys() - wanted.keys():
-            self._catalog.remove(f"infer_{name}")
+            self._withdraw(name)
         for name, manifest in wanted.items():
             if before.get(name) != manifest:
                 self._offer(manifest)
-        if self._scheduler is not None:
-            self._scheduler.refresh()
 
     def _offer(self, manifest: Manifest) -> None:
         from edged.tools import infer  # noqa: PLC0415 - numpy comes with the first model
 
-        self._catalog.put(infer.tool(manifest, self.submit, self._sources))
+        assert self._scheduler is not None  # noqa: S101 - `_follow` has started it
+        self._scheduler.serve(manifest)
+        self._catalog.put(infer.tool(manifest, self._submit, self._sources))
+
+    def _withdraw(self, name: str) -> None:
+        assert self._scheduler is not None  # noqa: S101 - the model was served
+        self._catalog.remove(f"infer_{name}")
+        self._scheduler.withdraw(name)
 
     def _readable(self) -> list[Manifest]:
         """The manifests of the active versions; a damaged one is put aside, and the version before it serves."""
@@ -175,16 +152,9 @@ class Serving:
                     found.append(self._library.manifest(chosen.name, chosen.version))
                     break
                 except (BadManifest, StorageError) as exc:
-                    LOG.error(
-                        "model damaged model=%s version=%s error=%s", chosen.name, chosen.version, exc.message
-                    )  # noqa: TRY400 - the message says it all
+                    LOG.warning("damaged model=%s version=%s: %s", chosen.name, chosen.version, exc.message)
                     chosen = self._library.quarantine(chosen.name, chosen.version, exc.message)
         return found
-
-    async def _ensure_engine(self) -> None:
-        async with self._starting:
-            if self._scheduler is None:
-                self._scheduler, self.engine = await self._start_engine(self)
 
     def _entry(self, slot: Slot) -> Entry:
         try:

@@ -37,3 +37,8 @@ def write_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Keep measured ranges as JSON, one activation a line; reading them back gives the very same numbers."""
     lines = (f"  {json.dumps(name)}: [{low!r}, {high!r}]" for name, (low, high) in ranges.items())
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def read_ranges(path: Path) -> dict[str, tuple[float, float]]:
+    """What `write_ranges` kept."""
+    return {name: (low, high) for name, (low, high) in json.loads(path.read_text(encoding="utf-8")).items()}

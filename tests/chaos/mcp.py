@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.rig.daemon import running
 from tests.rig.desk import MODERN
-from tests.rig.served import echo_command, served
 from tests.rig.talk import Talk, request
 
 LINE_MAX = 16 * 1024 * 1024
@@ -49,10 +49,10 @@ RUBBISH: list[Any] = [
 
 
 @contextmanager
-def echo_server() -> Iterator[Path]:
-    """The small server of the rig; a daemon's `served(daemon_command(config))` serves as well."""
-    with tempfile.TemporaryDirectory() as folder, served(echo_command(Path(folder) / "s")):
-        yield Path(folder) / "s"
+def daemon() -> Iterator[Path]:
+    """The real one, on private paths; gives its socket. It must end in good order."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as device:
+        yield device.socket
 
 
 def due(line: bytes, *, batches: bool) -> Answers:
@@ -300,7 +300,7 @@ def main(arguments: list[str]) -> int:
     if given.socket:
         failures = fuzz(given.socket, given.seed, given.runs)
     else:
-        with echo_server() as path:
+        with daemon() as path:
             failures = fuzz(path, given.seed, given.runs)
     for failure in failures:
         sys.stdout.write(failure + "\n")

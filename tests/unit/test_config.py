@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,7 @@ def test_the_printed_defaults_are_a_config_that_means_the_defaults(tmp_path: Pat
 
 def test_every_setting_has_a_docstring() -> None:
     lines = as_toml(config.Config).splitlines()
-    bare = [
-        line
-        for before, line in zip(lines, lines[1:], strict=False)
-        if " = " in line and not before.startswith("# ")
-    ]
+    bare = [line for before, line in pairwise(lines) if " = " in line and not before.startswith("# ")]
     assert bare == []
 
 

@@ -6,5 +6,5 @@ from tests.chaos import mcp
 
 
 def test_ten_thousand_malformed_messages_harm_nothing() -> None:
-    with mcp.echo_server() as path:
+    with mcp.daemon() as path:
         assert mcp.fuzz(path, seed=20260728, runs=10_000) == []

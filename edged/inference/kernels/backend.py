@@ -1,0 +1,155 @@
+"""What every backend offers: checked arguments, cached plans, equal results."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import BadArgument, BadPicture
+from edged.inference.kernels.frontend import MicroFrontend
+from edged.inference.kernels.plans import Target
+from edged.inference.values import Layout, Picture, Placement
+
+_PLANS_A_THREAD = 16
+
+_UINT8 = np.dtype(np.uint8)
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
+
+
+class Fit(NamedTuple):
+    """How pictures of one layout and size get into one target."""
+
+    placement: Placement
+    source_shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    """The shapes an output may have."""
+    run: Callable[[NDArray[np.uint8], NDArray[Any]], None]
+
+
+class _Plans(threading.local):
+    """Each thread's most recent plans; a plan holds scratch, so no two threads may share one."""
+
+    def __init__(self) -> None:
+        self.recent: OrderedDict[tuple[Layout, int, int, Target], Fit] = OrderedDict()
+
+
+class Kernels(ABC):
+    """The arithmetic of the inference room. Safe to share between threads."""
+
+    name: Literal["native", "jit", "numpy"]
+
+    def __init__(self) -> None:
+        self._plans = _Plans()
+
+    def fit(self, picture: Picture, target: Target, out: NDArray[Any]) -> Placement:
+        """Fit `picture` into `out`, C-contiguous (height, width, 3), or (height, width[, 1]) for grey.
+
+        Bilinear with half-pixel centres, edges repeated; no smoothing when shrinking. YUV is resized, then
+        converted (BT.601 limited range, clipped). 8-bit results are rounded half up and clipped.
+        Raises BadPicture where the pixels are not what the picture says, BadArgument for target or out.
+        """
+        layout, height, width, pixels = picture
+        how = self._plan(layout, height, width, target)
+        if pixels.shape != how.source_shape or pixels.dtype != _UINT8 or not pixels.flags.c_contiguous:
+            raise BadPicture(
+                f"expected C-contiguous uint8 {how.source_shape} for {layout.value} {width}x{height}, "
+                f"not {pixels.dtype} {pixels.shape}{'' if pixels.flags.c_contiguous else ' with gaps'}"
+            )
+        if out.shape not in how.shapes or out.dtype != target.dtype or not out.flags.carray:
+            raise BadArgument(
+                f"out: expected writeable C-contiguous {target.dtype} {how.shapes[0]}, not {out.dtype} {out.shape}"
+            )
+        how.run(pixels, out)
+        return how.placement
+
+    def nms(self, boxes: Floats, scores: Floats, iou_threshold: float, max_results: int) -> Indices:
+        """Indices of the boxes (N, 4; x0, y0, x1, y1) that greedy suppression keeps, by falling score, ties by index.
+
+        A box goes when its IoU with a kept one exceeds the threshold. Scores must be finite.
+        """
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+            raise BadArgument(
+                f"boxes: expected (N, 4) beside scores (N,), not {boxes.shape} and {scores.shape}"
+            )
+        order = np.argsort(-_flat(scores), kind="stable")
+        if max_results < 1 or not order.size:
+            return order[:0]
+        return self._nms(_flat(boxes), order, iou_threshold, max_results)
+
+    def top_k(self, scores: Floats, k: int) -> Indices:
+        """Indices of the `k` highest of scores (N,), falling, ties by index. Scores must be finite."""
+        if scores.ndim != 1:
+            raise BadArgument(f"scores: expected (N,), not {scores.shape}")
+        k = min(k, scores.size)
+        return self._top_k(_flat(scores), k) if k > 0 else np.zeros(0, np.intp)
+
+    def softmax(self, logits: Floats) -> Floats:
+        """Shares of 1 along the last axis."""
+        if not logits.ndim or not logits.size:
+            return np.ones(logits.shape, np.float32)
+        return self._softmax(_flat(logits))
+
+    def sigmoid(self, logits: Floats) -> Floats:
+        """1 / (1 + e**-x) of each number."""
+        return self._sigmoid(_flat(logits))
+
+    def dequantise(self, raw: NDArray[Any], scale: float, zero_point: int) -> Floats:
+        """(raw - zero_point) * scale of int8 or uint8 numbers; float32 comes back as it is."""
+        if raw.dtype == np.float32:
+            return _flat(raw)
+        if raw.dtype.name not in {"int8", "uint8"}:
+            raise BadArgument(f"raw: expected int8, uint8 or float32, not {raw.dtype}")
+        return self._dequantise(np.ascontiguousarray(raw), scale, zero_point)
+
+    def all_finite(self, x: Floats) -> bool:
+        """Whether no number is NaN or infinite."""
+        return self._all_finite(_flat(x))
+
+    @abstractmethod
+    def micro_frontend(self) -> MicroFrontend:
+        """A new stream through TensorFlow Lite Micro's audio front end."""
+
+    def _plan(self, layout: Layout, height: int, width: int, target: Target) -> Fit:
+        recent, key = self._plans.recent, (layout, height, width, target)
+        how = recent.get(key)
+        if how is None:
+            how = recent[key] = self._prepare(layout, height, width, target)
+            if len(recent) > _PLANS_A_THREAD:
+                recent.popitem(last=False)
+        else:
+            recent.move_to_end(key)
+        return how
+
+    @abstractmethod
+    def _prepare(self, layout: Layout, height: int, width: int, target: Target) -> Fit: ...
+    @abstractmethod
+    def _nms(self, boxes: Floats, order: Indices, iou_threshold: float, max_results: int) -> Indices: ...
+    @abstractmethod
+    def _top_k(self, scores: Floats, k: int) -> Indices: ...
+    @abstractmethod
+    def _softmax(self, logits: Floats) -> Floats: ...
+    @abstractmethod
+    def _sigmoid(self, logits: Floats) -> Floats: ...
+    @abstractmethod
+    def _dequantise(self, raw: NDArray[Any], scale: float, zero_point: int) -> Floats: ...
+    @abstractmethod
+    def _all_finite(self, x: Floats) -> bool: ...
+
+
+def shapes(target: Target) -> tuple[tuple[int, ...], ...]:
+    """The shapes that an output of this target may have."""
+    size = (target.height, target.width)
+    return ((*size, 1), size) if target.channels == 1 else ((*size, 3),)
+
+
+def _flat(x: NDArray[Any]) -> Floats:
+    """`x` as contiguous float32, itself where it is that already."""
+    return np.ascontiguousarray(x, np.float32)

@@ -1,0 +1,104 @@
+"""Hostile model files against a process that treats models as the daemon does; it must outlive all of them.
+
+    python -m tests.chaos.models --seed 1 --runs 1100 [--runtime litert] [--workers 2]
+
+Of eleven files six are corrupted and five are well formed but lie. Each comes with its own true SHA-256, so that the
+pre-flight decides; those admitted are loaded and invoked ten times. A failure is a death of the process, or a
+healthy model that no longer answers as before. The same seed and run make the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from tests.rig.hostile import bases, corrupted, dense, structural
+from tests.rig.modelhost import Died, ModelHost, model_host
+
+MEMORY = "/dev/shm"  # noqa: S108 - crashes are looked for here, not power cuts: no need to wait for a disk
+CYCLE = ("corrupted",) * 6 + ("structural",) * 5
+
+
+class Result(NamedTuple):
+    """One file's fate: refused, ran, raised (admitted, then a named error), died or damaged."""
+
+    run: int
+    kind: str
+    fate: str
+    said: str
+
+
+def case(seed: int, run: int, models: list[bytes], kind: str | None = None) -> tuple[str, bytes]:
+    """The kind and content of one file."""
+    random = Random(f"{seed}/{run}")  # noqa: S311 - repeatable, not secret
+    kind = kind or CYCLE[run % len(CYCLE)]
+    return kind, corrupted(random, models) if kind == "corrupted" else structural(random, models)
+
+
+def storm(
+    seed: int, runs: range, directory: Path, runtime: str = "litert", kind: str | None = None
+) -> Iterator[Result]:
+    """Every run's result; a host that died is replaced."""
+    models, started = bases(), 0
+    with ExitStack() as stack:
+        host: ModelHost | None = None
+        for run in runs:
+            if host is None:
+                started += 1
+                root = directory / f"{runs.start}-{started}"
+                host = stack.enter_context(model_host(root, dense(), runtime))
+            made, content = case(seed, run, models, kind)
+            outcome = host.submit(content)
+            if isinstance(outcome, Died):
+                host = None
+                yield Result(run, made, "died", f"status {outcome.status}: {outcome.stderr}")
+            elif not outcome.healthy:
+                yield Result(run, made, "damaged", outcome.said)
+            else:
+                fate = "refused" if not outcome.admitted else "raised" if outcome.said else "ran"
+                yield Result(run, made, fate, outcome.said)
+
+
+def main() -> int:
+    """Run the storm, print what happened, and the verdict on the last line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1100)
+    parser.add_argument("--first", type=int, default=0, help="run to begin with, to repeat a failure")
+    parser.add_argument("--runtime", choices=("litert", "tflite"), default="litert")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    runs = [
+        range(options.first + w, options.first + options.runs, options.workers)
+        for w in range(options.workers)
+    ]
+    fates: Counter[tuple[str, str]] = Counter()
+    failures = 0
+    with tempfile.TemporaryDirectory(dir=MEMORY) as directory, ThreadPoolExecutor(options.workers) as pool:
+        for results in pool.map(
+            lambda part: list(storm(options.seed, part, Path(directory), options.runtime)), runs
+        ):
+            for result in results:
+                fates[result.kind, result.fate] += 1
+                if result.fate in ("died", "damaged"):
+                    failures += 1
+                    print(
+                        f"seed {options.seed} run {result.run} ({result.kind}) {result.fate}: {result.said}"
+                    )
+    for (kind, fate), count in sorted(fates.items()):
+        print(f"{kind:<12}{fate:<10}{count:>6}")
+    print(f"models: {options.runs} runs, {failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The interpreter's face against the real packages; EDGED_TEST_RUNTIME names the one this environment has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.errors import DeviceError, RuntimeFault
+from edged.inference import memfd
+from edged.inference.runtime import Interpreter, Runtime, choose
+from tests.rig.hostile import WAKE_WORDS, bases, dense, quantised
+
+WANTED = os.environ.get("EDGED_TEST_RUNTIME", "litert")
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Runtime:
+    return choose(WANTED)  # type: ignore[arg-type] # named by the test environment
+
+
+def loaded(runtime: Runtime, content: bytes) -> Interpreter:
+    sealed = memfd.seal(content, len(content), "model")
+    try:
+        return runtime.load(sealed.fd)
+    finally:
+        sealed.close()
+
+
+def test_a_runtime_proves_itself_and_names_its_version(runtime: Runtime) -> None:
+    assert runtime.key == WANTED
+    assert runtime.version[0].isdigit()
+
+
+def test_a_missing_runtime_is_named_with_its_remedy() -> None:
+    missing = "tflite" if WANTED == "litert" else "nonesuch"
+    if missing == "tflite":
+        with pytest.raises(
+            DeviceError, match="tflite-runtime is not installed.*pip install 'tflite-runtime==2.14.0'"
+        ):
+            choose("tflite")
+
+
+def test_choosing_keeps_the_journal_clean() -> None:
+    code = f"from edged.inference.runtime import choose; choose({WANTED!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_native_complaints_still_reach_stderr() -> None:
+    code = (
+        "import os; from edged.inference.runtime import quiet_stderr\n"
+        "with quiet_stderr(): os.write(2, b'INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\nERROR: real\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b"ERROR: real\n"
+
+
+def test_tensors_are_described_with_their_quantisation(runtime: Runtime) -> None:
+    interpreter = loaded(runtime, quantised())
+    (given,), (answered,) = interpreter.inputs, interpreter.outputs
+    assert (given.shape, given.dtype, given.zero_point) == ((1, 12, 12, 2), np.int8, -3)
+    assert given.scale == pytest.approx(0.02)
+    assert (answered.shape, answered.scale) == ((1, 3), pytest.approx(0.1))
+    assert interpreter.memory_bytes > len(quantised())
+
+
+def test_an_input_is_a_view_into_the_tensor_and_an_output_a_copy(runtime: Runtime) -> None:
+    interpreter = loaded(runtime, dense())
+    interpreter.input(0)[...] = 1
+    interpreter.invoke()
+    first = interpreter.output(0)
+    interpreter.input(0)[...] = -1
+    interpreter.invoke()
+    assert not np.allclose(first, interpreter.output(0))
+    assert first.sum() == pytest.approx(1)
+
+
+def test_a_view_held_over_an_invoke_is_a_named_fault(runtime: Runtime) -> None:
+    interpreter = loaded(runtime, dense())
+    view = interpreter.input(0)
+    with pytest.raises(RuntimeFault, match="invoking: "):
+        interpreter.invoke()
+    assert view.shape == (1, 8)
+
+
+def test_a_reset_makes_a_streaming_model_repeat_itself(runtime: Runtime) -> None:
+    interpreter = loaded(runtime, bases()[3 + WAKE_WORDS.index("okay_nabu")])
+    frames = np.random.default_rng(1).integers(-128, 127, (30, 1, 3, 40), np.int8)
+
+    def run() -> list[int]:
+        answers = []
+        for frame in frames:
+            interpreter.input(0)[...] = frame
+            interpreter.invoke()
+            answers.append(int(interpreter.output(0)[0, 0]))
+        return answers
+
+    first = run()
+    interpreter.reset()
+    assert run() == first
+
+
+def test_a_file_that_is_no_model_is_a_named_fault(runtime: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "x.tflite").write_bytes(b"x" * 64)
+    with pytest.raises(RuntimeFault, match="loading: "):
+        runtime.load(tmp_path / "x.tflite")
+
+
+def test_a_closed_interpreter_faults_instead_of_crashing(runtime: Runtime) -> None:
+    interpreter = loaded(runtime, dense())
+    interpreter.close()
+    interpreter.close()
+    with pytest.raises(RuntimeFault):
+        interpreter.invoke()
