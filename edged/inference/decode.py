@@ -114,7 +114,7 @@ class ImageDecoder:
     def _other(self, data: bytes) -> Seen:
         from edged.inference import raster  # noqa: PLC0415 - Pillow costs 9 MB that JPEG does not need
 
-        pixels = raster.decode(data, self._pixels_max, self._check_size)
+        pixels = raster.decode(data, self._check_size)
         height, width = pixels.shape[:2]
         layout = Layout.GRAY if pixels.ndim == 2 else Layout.RGB
         return Seen(Picture(layout, height, width, pixels), width, height)

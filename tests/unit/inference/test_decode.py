@@ -251,7 +251,7 @@ class TestOtherFormats:
         whole = bytearray(file(Image.new("RGB", (8, 8)), "GIF"))
         at = whole.index(b"\x2c\0\0\0\0")
         whole[at + 5 : at + 9] = struct.pack("<HH", 60_000, 60_000)
-        with pytest.raises(EdgedError):
+        with pytest.raises(TooLarge, match="image_max_pixels"):
             decoder().encoded(bytes(whole))
 
 
