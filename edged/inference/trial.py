@@ -9,8 +9,8 @@ import msgspec
 from edged.inference.manifest import Manifest, Variant
 
 
-class Refused(Exception):  # noqa: N818 - a finding about a model, not a fault; stays inside the child
-    """Why a model is not fit, in words."""
+class Refused(Exception):
+    """Why a model is not fit, in words; stays inside the child."""
 
 
 class TensorInfo(msgspec.Struct, frozen=True):
