@@ -105,14 +105,14 @@ def _outputs(
 
 
 def _scores(tensor: TensorInfo, labels: int) -> Iterator[str]:
-    if prod(tensor.shape) != labels or (tensor.shape and tensor.shape[-1] != labels and labels != 1):
-        yield f"output {tensor.name!r} has shape {_spell(tensor.shape)}; {_count(labels, 'label')} need {_spell((1, labels))}"
+    if prod(tensor.shape) != labels or (labels != 1 and tensor.shape[-1] != labels):
+        yield _misshapen(tensor, f"{_count(labels, 'label')} need {_spell((1, labels))}")
 
 
 def _reconstruction(tensor: TensorInfo, inputs: Sequence[TensorInfo]) -> Iterator[str]:
     size = sum(prod(t.shape) for t in inputs)
     if prod(tensor.shape) != size:
-        yield f"output {tensor.name!r} has shape {_spell(tensor.shape)}; a reconstruction has {size} values, as the input"
+        yield _misshapen(tensor, f"a reconstruction has {size} values, as the input")
 
 
 def _anchored(declared: Ssd, picture: object, tensors: dict[str, TensorInfo], labels: int) -> Iterator[str]:
@@ -122,18 +122,18 @@ def _anchored(declared: Ssd, picture: object, tensors: dict[str, TensorInfo], la
     for field, width in (("boxes", 4 + 2 * len(declared.keypoints)), ("scores", labels)):
         tensor, wanted = tensors[field], (1, anchors, width)
         if tensor.shape != wanted:
-            yield f"output {tensor.name!r} has shape {_spell(tensor.shape)}; {where}, so {field} need {_spell(wanted)}"
+            yield _misshapen(tensor, f"{where}, so {field} need {_spell(wanted)}")
 
 
 def _detections(tensors: dict[str, TensorInfo]) -> Iterator[str]:
     boxes = tensors["boxes"]
     if len(boxes.shape) != 3 or boxes.shape[0] != 1 or boxes.shape[2] != 4:
-        yield f"output {boxes.name!r} has shape {_spell(boxes.shape)}; boxes need [1, any, 4]"
+        yield _misshapen(boxes, "boxes need [1, any, 4]")
         return
     wanted = {"classes": (1, boxes.shape[1]), "scores": (1, boxes.shape[1]), "count": (1,)}
     for field, shape in wanted.items():
         if field in tensors and tensors[field].shape != shape:
-            yield f"output {tensors[field].name!r} has shape {_spell(tensors[field].shape)}; {field} need {_spell(shape)}"
+            yield _misshapen(tensors[field], f"{field} need {_spell(shape)}")
 
 
 def _plain(side: str, tensor: TensorInfo) -> Iterator[str]:
@@ -146,11 +146,13 @@ def _plain(side: str, tensor: TensorInfo) -> Iterator[str]:
 def _numeric(side: str, tensors: Sequence[TensorInfo]) -> Iterator[str]:
     if not tensors:
         yield f"the model has no {side}"
-    yield from (
-        f"{side} {t.name!r} is of type {t.dtype}, which is not numeric"
-        for t in tensors
-        if t.dtype not in NUMERIC
-    )
+    for tensor in tensors:
+        if tensor.dtype not in NUMERIC:
+            yield f"{side} {tensor.name!r} is of type {tensor.dtype}, which is not numeric"
+
+
+def _misshapen(tensor: TensorInfo, wanted: str) -> str:
+    return f"output {tensor.name!r} has shape {_spell(tensor.shape)}; {wanted}"
 
 
 def _also(shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -59,7 +59,9 @@ def _model(data: bytes) -> None:
     model = root(data, IDENTIFIER)
     if (version := model.scalar(0, "I", 0)) != 3:
         raise Malformed(f"schema version {version}, where 3 is known")
-    codes = [_code(table) for table in model.tables(1, MAX_OPERATORS)]
+    codes = model.tables(1, MAX_OPERATORS)
+    for table in codes:
+        _check_code(table)
     graphs = model.tables(2, MAX_SUBGRAPHS)
     buffers = [_buffer(table, index) for index, table in enumerate(model.tables(4, MAX_TENSORS))]
     model.string(3)
@@ -76,18 +78,17 @@ def _model(data: bytes) -> None:
         tensors = [
             _tensor(t, buffers, f"{where}, tensor {i}") for i, t in enumerate(graph.tables(0, MAX_TENSORS))
         ]
-        calls.append(set(_operators(graph, tensors, codes, len(graphs), where)))
+        calls.append(set(_graph(graph, tensors, len(codes), len(graphs), where)))
         counts.append(len(tensors))
     _acyclic(calls)
     _signatures(model, counts)
 
 
-def _code(table: Table) -> int:
+def _check_code(table: Table) -> None:
     table.string(1)
     code = max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))
     if code < 0:
         raise Malformed(f"operator code {code} is negative")
-    return code
 
 
 def _buffer(table: Table, index: int) -> int:
@@ -141,10 +142,18 @@ def _quantisation(table: Table | None, shape: Sequence[int], kind: int, where: s
         raise Malformed(f"{where}: {len(scales)} scales with {len(zeros)} zero points")
 
 
-def _operators(
-    graph: Table, tensors: Sequence[Tensor], codes: Sequence[int], graphs: int, where: str
-) -> Iterator[int]:
-    """Check the data flow; yields the subgraphs it calls."""
+class _Scope(NamedTuple):
+    """What an operator may refer to."""
+
+    tensors: int
+    codes: int
+    graphs: int
+    written: set[int]
+    """Tensors that hold something by now."""
+
+
+def _graph(graph: Table, tensors: Sequence[Tensor], codes: int, graphs: int, where: str) -> Iterator[int]:
+    """Check a subgraph's data flow; yields the subgraphs it calls."""
     graph.string(4)
     inputs, outputs = (graph.numbers(slot, "i") for slot in (1, 2))
     for side, indices in (("input", inputs), ("output", outputs)):
@@ -157,45 +166,50 @@ def _operators(
     fixed = {i for i, tensor in enumerate(tensors) if tensor.constant}
     if clash := fixed & set(inputs):
         raise Malformed(f"{where}: input {min(clash)} is a constant")
-    written = fixed | set(inputs) | {i for i, tensor in enumerate(tensors) if tensor.variable}
+    variables = {i for i, tensor in enumerate(tensors) if tensor.variable}
+    scope = _Scope(len(tensors), codes, graphs, fixed | variables | set(inputs))
     for number, operator in enumerate(graph.tables(3, MAX_OPERATORS)):
-        yield from _operator(operator, written, len(tensors), codes, graphs, f"{where}, operator {number}")
+        place = f"{where}, operator {number}"
+        _flow(operator, scope, place)
+        yield from _calls(operator, scope, place)
     for index in outputs:
-        if index not in written:
+        if index not in scope.written:
             raise Malformed(f"{where}: nothing writes output {index}")
 
 
-def _operator(
-    table: Table, written: set[int], tensors: int, codes: Sequence[int], graphs: int, where: str
-) -> Iterator[int]:
-    _within(table.scalar(0, "I", 0), len(codes), f"{where}: operator code")
-    inputs, outputs = table.numbers(1, "i"), table.numbers(2, "i")
-    for index in inputs:
+def _flow(operator: Table, scope: _Scope, where: str) -> None:
+    """An operator reads what was written before, and writes what nothing else does."""
+    _within(operator.scalar(0, "I", 0), scope.codes, f"{where}: operator code")
+    for index in operator.numbers(1, "i"):
         if index == -1:  # an optional input that is absent
             continue
-        _within(index, tensors, f"{where}: input")
-        if index not in written:
+        _within(index, scope.tensors, f"{where}: input")
+        if index not in scope.written:
             raise Malformed(f"{where}: reads tensor {index}, which nothing wrote before")
-    for index in outputs:
-        _within(index, tensors, f"{where}: output")
-        if index in written:
+    for index in operator.numbers(2, "i"):
+        _within(index, scope.tensors, f"{where}: output")
+        if index in scope.written:
             raise Malformed(f"{where}: writes tensor {index} a second time")
-        written.add(index)
-    for index in table.numbers(8, "i"):
-        _within(index, tensors, f"{where}: intermediate")
-    table.vector(5, 1)
-    table.vector(7, 1)
-    if table.scalar(9, "Q", 0) > 1:
+        scope.written.add(index)
+    for index in operator.numbers(8, "i"):
+        _within(index, scope.tensors, f"{where}: intermediate")
+
+
+def _calls(operator: Table, scope: _Scope, where: str) -> Iterator[int]:
+    """An operator's options lie in the file; yields the subgraphs they name."""
+    operator.vector(5, 1)
+    operator.vector(7, 1)
+    if operator.scalar(9, "Q", 0) > 1:
         raise Malformed(f"{where}: options outside the flatbuffer")
-    if (kind := table.scalar(11, "B", 0)) and kind not in CALLS_2:
+    if (kind := operator.scalar(11, "B", 0)) and kind not in CALLS_2:
         raise Malformed(f"{where}: a StableHLO operator, which no check here covers")
     for options, slots in (
-        (table.table(4), CALLS.get(table.scalar(3, "B", 0), ())),
-        (table.table(12), CALLS_2.get(kind, ())),
+        (operator.table(4), CALLS.get(operator.scalar(3, "B", 0), ())),
+        (operator.table(12), CALLS_2.get(kind, ())),
     ):
         for slot in slots:
             called = options.scalar(slot, "i", 0) if options else 0
-            _within(called, graphs, f"{where}: called subgraph")
+            _within(called, scope.graphs, f"{where}: called subgraph")
             yield called
 
 

@@ -68,13 +68,14 @@ class Journal:
         faulthandler.enable(self._trace, all_threads=False)
 
     def unwatch(self) -> None:
+        """Stop watching."""
         if self._trace:
             faulthandler.disable()
             self._trace.close()
             self._trace = None
 
     def begin(self, name: str, version: str, variant: str) -> None:
-        """This model is about to be loaded into this process; raises StorageError."""
+        """Note that a model is about to be loaded into this process; raises StorageError."""
         strikes = self._strikes.get((name, version), 0) + 1
         entry = Entry(name, version, variant, strikes, watched=self._trace is not None)
         try:

@@ -287,7 +287,7 @@ class Library:
                 slots.write_file(staging, file, sealed)
             with self._lock:
                 record = slots.Record(parcel.hashes(), parcel.size_bytes(), reports)
-                slots.commit(self._root, staging, name, version, parcel.raw, record)
+                slots.commit(staging, self._root / name / version, parcel.raw, record)
                 return self._slot(name, version)
 
     def _existing(self, parcel: Parcel) -> Slot | None:

@@ -34,9 +34,11 @@ class Sealed(NamedTuple):
     size: int
 
     def close(self) -> None:
+        """Give the memory back."""
         os.close(self.fd)
 
     def read(self) -> bytes:
+        """All of it."""
         return os.pread(self.fd, self.size, 0)
 
 
@@ -52,8 +54,7 @@ def seal(
     try:
         for chunk in _chunks(source, name):
             size += len(chunk)
-            if size > cap_bytes:
-                raise TooLarge(f"{name} is larger than the cap of {cap_bytes} bytes")
+            _check_size(size, cap_bytes, name)
             digest.update(chunk)
             _write(fd, chunk)
             if progress:
@@ -77,6 +78,11 @@ def create(name: str) -> int:
         if exc.errno != errno.EINVAL:  # EINVAL: a kernel older than the flag
             raise StorageError(f"cannot make a memory file: {exc.strerror}") from exc
         return os.memfd_create(f"edged:{name}"[:200], flags)
+
+
+def _check_size(size: int, cap_bytes: int, name: str) -> None:
+    if size > cap_bytes:
+        raise TooLarge(f"{name} is larger than the cap of {cap_bytes} bytes")
 
 
 def _write(fd: int, chunk: bytes | memoryview) -> None:

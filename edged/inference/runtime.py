@@ -126,7 +126,7 @@ def choose(preference: Preference = "auto") -> Runtime:
 
 
 def named(key: str) -> Runtime:
-    """This one runtime, proven; raises DeviceError."""
+    """One runtime, proven; raises DeviceError."""
     package = PACKAGES[key][0]
     with quiet_stderr():
         try:

@@ -76,19 +76,18 @@ def write_file(directory: Path, name: str, content: Sealed) -> None:
         raise StorageError(f"cannot store {name}: {exc.strerror}") from exc
 
 
-def commit(root: Path, staging: Path, name: str, version: str, manifest: bytes, record: Record) -> None:
-    """Make a staged version part of the library, all at once; raises StorageError."""
-    home = root / name
+def commit(staging: Path, place: Path, manifest: bytes, record: Record) -> None:
+    """Make a staged version part of the library at `place`, all at once; raises StorageError."""
     try:
         write_synced(staging / MANIFEST, manifest)
         write_synced(staging / RECORD, msgspec.json.encode(record))
         sync_directory(staging)
-        home.mkdir(mode=0o700, exist_ok=True)
-        staging.rename(home / version)
-        sync_directory(home)
-        sync_directory(root)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        staging.rename(place)
+        sync_directory(place.parent)
+        sync_directory(place.parent.parent)
     except OSError as exc:
-        raise StorageError(f"cannot store {name} {version}: {exc.strerror}") from exc
+        raise StorageError(f"cannot store {place}: {exc.strerror}") from exc
 
 
 def discard(root: Path, path: Path) -> None:
@@ -136,6 +135,7 @@ def read_pointers(home: Path) -> Pointers:
 
 
 def write_pointers(home: Path, pointers: Pointers) -> None:
+    """Replace the pointers, both at once; raises StorageError."""
     atomic_write(home / POINTERS, msgspec.json.encode(pointers))
 
 
@@ -150,4 +150,5 @@ def read_quarantine(slot: Path) -> str | None:
 
 
 def write_quarantine(slot: Path, reason: str) -> None:
+    """Bar a version; raises StorageError."""
     atomic_write(slot / QUARANTINED, reason.encode()[:2000])

@@ -10,7 +10,7 @@ from edged.inference.manifest import Manifest, Variant
 
 
 class Refused(Exception):
-    """Why a model is not fit, in words."""
+    """Why a model is not fit, in words; stays inside the child."""
 
 
 class TensorInfo(msgspec.Struct, frozen=True):

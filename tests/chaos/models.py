@@ -25,6 +25,7 @@ from tests.rig.hostile import bases, corrupted, dense, structural
 from tests.rig.modelhost import Died, ModelHost, model_host
 
 MEMORY = "/dev/shm"  # noqa: S108 - crashes are looked for here, not power cuts: no need to wait for a disk
+FAILURES = ("died", "damaged")
 CYCLE = ("corrupted",) * 6 + ("structural",) * 5
 
 
@@ -68,6 +69,22 @@ def storm(
                 yield Result(run, made, fate, outcome.said)
 
 
+def say(line: str) -> None:
+    """Print at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def watched(seed: int, runs: range, directory: Path, runtime: str) -> Counter[tuple[str, str]]:
+    """Every fate, counted; failures are told as they happen."""
+    fates = Counter[tuple[str, str]]()
+    for result in storm(seed, runs, directory, runtime):
+        fates[result.kind, result.fate] += 1
+        if result.fate in FAILURES:
+            say(f"seed {seed} run {result.run} ({result.kind}) {result.fate}: {result.said}")
+    return fates
+
+
 def main() -> int:
     """Run the storm, print what happened, and the verdict on the last line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,26 +94,15 @@ def main() -> int:
     parser.add_argument("--runtime", choices=("litert", "tflite"), default="litert")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
-    runs = [
-        range(options.first + w, options.first + options.runs, options.workers)
-        for w in range(options.workers)
-    ]
-    fates: Counter[tuple[str, str]] = Counter()
-    failures = 0
+    end = options.first + options.runs
+    parts = [range(options.first + worker, end, options.workers) for worker in range(options.workers)]
     with tempfile.TemporaryDirectory(dir=MEMORY) as directory, ThreadPoolExecutor(options.workers) as pool:
-        for results in pool.map(
-            lambda part: list(storm(options.seed, part, Path(directory), options.runtime)), runs
-        ):
-            for result in results:
-                fates[result.kind, result.fate] += 1
-                if result.fate in ("died", "damaged"):
-                    failures += 1
-                    print(
-                        f"seed {options.seed} run {result.run} ({result.kind}) {result.fate}: {result.said}"
-                    )
+        work = [pool.submit(watched, options.seed, part, Path(directory), options.runtime) for part in parts]
+        fates = sum((task.result() for task in work), Counter[tuple[str, str]]())
+    failures = sum(count for (_, fate), count in fates.items() if fate in FAILURES)
     for (kind, fate), count in sorted(fates.items()):
-        print(f"{kind:<12}{fate:<10}{count:>6}")
-    print(f"models: {options.runs} runs, {failures} failures")
+        say(f"{kind:<12}{fate:<10}{count:>6}")
+    say(f"models: {options.runs} runs, {failures} failures")
     return 1 if failures else 0
 
 

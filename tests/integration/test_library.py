@@ -31,7 +31,7 @@ from tests.rig.hostile import convolution, dense
 from tests.rig.manifests import TENSORS, manifest_text
 
 RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
-CLASSES = 'input = {kind = "vector", names = ["a","b","c","d","e","f","g","h"], mean = [0,0,0,0,0,0,0,0], std = [1,1,1,1,1,1,1,1]}\n'
+CLASSES = f'input = {{kind = "vector", names = {list("abcdefgh")}, mean = {[0] * 8}, std = {[1] * 8}}}\n'
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_labels_come_from_the_manifest_or_from_a_file_that_is_counted(library: L
     filed = manifest_text(
         CLASSES + 'output = {kind = "classification", labels = "l.txt"}', variants, version="2"
     )
-    with pytest.raises(BadModel, match="3 labels need"):
+    with pytest.raises(BadModel, match=r"3 labels need"):
         library.add(filed, {"only.tflite": dense(), "l.txt": b"a\nb\nc"})
     library.add(filed, {"only.tflite": dense(), "l.txt": "ä\nb\nc\nd\n".encode()})
     assert library.labels("thing", "1") == ["a", "b", "c", "d"]
@@ -134,9 +134,10 @@ REFUSALS: dict[str, Refusal] = {
     "a file that is not there": (NotFound, "no such file", GOOD, {"only.tflite": Path("/nowhere/x")}),
     "a device in place of a file": (Rejected, "not a regular file", GOOD, {"only.tflite": Path("/dev/zero")}),
     "the manifest's own name": (
-        BadManifest, "the manifest's own name", GOOD.replace("only.tflite", "manifest.toml"), {"manifest.toml": dense()},
+        BadManifest, "the manifest's own name",
+        GOOD.replace("only.tflite", "manifest.toml"), {"manifest.toml": dense()},
     ),
-    "a name that climbs": (BadManifest, "file", GOOD.replace("only.tflite", "../only.tflite"), {"../only.tflite": dense()}),
+    "a name that climbs": (BadManifest, "file", GOOD.replace("only.t", "../only.t"), {"../only.tflite": dense()}),
 }  # fmt: skip
 
 
@@ -144,18 +145,18 @@ REFUSALS: dict[str, Refusal] = {
 def test_what_is_refused_leaves_nothing_behind(library: Library, root: Path, case: str) -> None:
     kind, message, text, files = REFUSALS[case]
     before = everything(root)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(kind, match=message):
         library.add(text, files)
     assert everything(root) == before
     assert library.entries() == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 def test_the_same_version_twice_is_admitted_once_and_a_different_one_is_rejected(library: Library) -> None:
     first = add(library)
     assert add(library) == first
-    with pytest.raises(Rejected, match="thing 1 exists and is different"):
+    with pytest.raises(Rejected, match=r"thing 1 exists and is different"):
         add(library, content=convolution())
 
 
@@ -186,7 +187,7 @@ def test_a_cap_is_named_and_keeps_what_is_there(root: Path, caps: Caps, kind: An
 def test_a_model_too_many_is_refused(root: Path) -> None:
     library = opened(root, Caps(models=1))
     add(library)
-    with pytest.raises(TooLarge, match="there are 1 models"):
+    with pytest.raises(TooLarge, match=r"there are 1 models"):
         add(library, name="other")
 
 
@@ -201,9 +202,9 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_old(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="cannot store only.tflite: No space left on device"):
+    with pytest.raises(StorageError, match=r"cannot store only.tflite: No space left on device"):
         add(library, "2")
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match=r"No space left"):
         library.quarantine("thing", "1", "because")
     monkeypatch.undo()
     assert everything(root) == before
@@ -228,7 +229,7 @@ def test_activation_rollback_and_its_undoing(library: Library, root: Path) -> No
 def test_without_a_previous_version_there_is_no_rollback(library: Library) -> None:
     add(library)
     library.activate("thing", "1")
-    with pytest.raises(Rejected, match="no previous version"):
+    with pytest.raises(Rejected, match=r"no previous version"):
         library.rollback("thing")
 
 
@@ -242,9 +243,9 @@ def test_a_quarantined_version_hands_over_to_the_previous_and_cannot_return(
     assert serving
     assert serving.version == "1"
     assert states(opened(root)) == {"1": State.ACTIVE, "2": State.QUARANTINED}
-    with pytest.raises(Rejected, match="thing 2 is quarantined: it answered NaN"):
+    with pytest.raises(Rejected, match=r"thing 2 is quarantined: it answered NaN"):
         library.activate("thing", "2")
-    with pytest.raises(Rejected, match="no previous version"):
+    with pytest.raises(Rejected, match=r"no previous version"):
         library.rollback("thing")
 
 
@@ -261,7 +262,7 @@ def test_the_active_version_is_not_removed_but_a_model_is_with_all_of_its_versio
     for version in ("1", "2"):
         add(library, version)
         library.activate("thing", version)
-    with pytest.raises(Rejected, match="thing 2 is active"):
+    with pytest.raises(Rejected, match=r"thing 2 is active"):
         library.remove("thing", "2")
     library.remove("thing", "1")
     assert states(library) == {"2": State.ACTIVE}
@@ -285,7 +286,7 @@ def test_what_is_not_there_is_not_found(library: Library, name: str) -> None:
     for operation in operations:
         with pytest.raises(NotFound):
             operation()
-    with pytest.raises(NotFound, match="it has only"):
+    with pytest.raises(NotFound, match=r"it has only"):
         library.open_variant("other", "1", "int8")
 
 
@@ -296,10 +297,10 @@ def test_a_file_changed_on_disk_is_noticed_before_it_is_used(library: Library, r
     add(library)
     path = root / "thing" / "1" / "only.tflite"
     path.write_bytes(dense()[:-1] + b"x")
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(StorageError, match=r"damaged"):
         library.open_variant("thing", "1", "only")
     (root / "thing" / "1" / "manifest.toml").write_text(GOOD.replace("A test", "A lie"))
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(StorageError, match=r"damaged"):
         opened(root).manifest("thing", "1")
 
 

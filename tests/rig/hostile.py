@@ -12,8 +12,9 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
-from tests.rig.tflite import Builder, Op, Options, Type, options, pack, schema, unpack
+from tests.rig.tflite import Builder, Op, Options, Type, options, pack, unpack
 
 WAKE_WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
 WILD = (-(1 << 31), -1000, -2, -1, 0, 1, 2, 3, 7, 255, 4096, 65536, 1 << 24, (1 << 31) - 1)
@@ -186,7 +187,7 @@ def _code_of(kind: str) -> int:
     for name, code in vars(Op).items():
         if isinstance(code, int) and name.replace("_", "") == wanted:
             return code
-    return {"POOL2D": Op.AVERAGE_POOL_2D, "REDUCER": Op.MEAN}.get(wanted, Op.CUSTOM)
+    return int({"POOL2D": Op.AVERAGE_POOL_2D, "REDUCER": Op.MEAN}.get(wanted, Op.CUSTOM))
 
 
 # --- manglers: each changes one thing of the object tree

@@ -1,4 +1,6 @@
-"""Kill a process at every step of a library's life, and look at what is left: `python -m tests.rig.killed_library ROOT`.
+"""Kill a process at every step of a library's life, and look at what is left.
+
+    python -m tests.rig.killed_library ROOT
 
 ROOT holds version 1 of `thing`, active. A child of its own for every step adds version 2, activates it, rolls back,
 quarantines and removes it, and is killed where it touches the disk for the n-th time. Prints how many steps
@@ -75,8 +77,7 @@ def main() -> None:
             copy = shutil.copytree(sys.argv[1], Path(directory) / "models")
             ended = not killed(copy, step)
             outcomes.add(found(copy))
-    print(step)
-    print("\n".join(sorted(outcomes)))
+    sys.stdout.write("\n".join([str(step), *sorted(outcomes)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from edged.inference.fit import anchor_count, differences
 from edged.inference.trial import TensorInfo
-from tests.rig.manifests import manifest
+from tests.rig.manifests import TENSORS, manifest
 
 
 def tensor(name: str, *shape: int, dtype: str = "float32", scale: float = 0.0) -> TensorInfo:
@@ -18,7 +18,8 @@ GRAY = 'input = {kind = "image", width = 8, height = 6, colour = "gray"}\n'
 AUDIO = 'input = {kind = "audio", features = 40, frames = 3}\n'
 VECTOR = 'input = {kind = "vector", names = ["a", "b"], mean = [0, 0], std = [1, 1]}\n'
 CLASSES = 'output = {kind = "classification", labels = ["x", "y", "z"]}\n'
-BLAZEFACE = 'input = {kind = "image", width = 128, height = 128}\noutput = {kind = "ssd", strides = [8, 16, 16, 16], keypoints = ["eye"]}\n'
+SQUARE = 'input = {kind = "image", width = 128, height = 128}\n'
+BLAZEFACE = SQUARE + 'output = {kind = "ssd", strides = [8, 16, 16, 16], keypoints = ["eye"]}\n'
 DETECTION = 'output = {kind = "detection", labels = ["x"]}\n'
 KEYWORD = 'output = {kind = "keyword", labels = ["x"]}\n'
 ANOMALY = 'output = {kind = "anomaly", threshold = 1}\n'
@@ -41,27 +42,34 @@ FITTING: list[Any] = [
 ]
 
 MISFITS: list[Any] = [
-    (IMAGE + CLASSES, [tensor("in", 1, 8, 6, 3)], [SCORES], "input 'in' has shape [1, 8, 6, 3]; a rgb picture of 8 x 6 needs [1, 6, 8, 3]"),
+    (IMAGE + CLASSES, [tensor("in", 1, 8, 6, 3)], [SCORES],
+     "input 'in' has shape [1, 8, 6, 3]; a rgb picture of 8 x 6 needs [1, 6, 8, 3]"),
     (IMAGE + CLASSES, [GRAYS], [SCORES], "needs [1, 6, 8, 3]"),
-    (IMAGE + CLASSES, [PICTURE, PICTURE], [SCORES], "the model has 2 inputs; input.kind image fills exactly one"),
+    (IMAGE + CLASSES, [PICTURE, PICTURE], [SCORES],
+     "the model has 2 inputs; input.kind image fills exactly one"),
     (IMAGE + CLASSES, [], [SCORES], "the model has 0 inputs"),
-    (IMAGE + CLASSES, [tensor("in", 1, 6, 8, 3, dtype="int32")], [SCORES], "input 'in' is of type int32; it may be float32, int8, uint8"),
+    (IMAGE + CLASSES, [tensor("in", 1, 6, 8, 3, dtype="int32")], [SCORES],
+     "input 'in' is of type int32; it may be float32, int8, uint8"),
     (IMAGE + CLASSES, [tensor("in", 1, 6, 8, 3, dtype="int8")], [SCORES], "input 'in' is int8 without a scale"),
     (IMAGE + CLASSES, [PICTURE], [tensor("out", 1, 4)], "output 'out' has shape [1, 4]; 3 labels need [1, 3]"),
     (IMAGE + CLASSES, [PICTURE], [tensor("out", 3, 1)], "3 labels need [1, 3]"),
     (IMAGE + CLASSES, [PICTURE], [], "output.tensor is 0; the model has 0 outputs"),
     (IMAGE + CLASSES, [PICTURE], [tensor("out", 1, 3, dtype="int8")], "output 'out' is int8 without a scale"),
-    (AUDIO + KEYWORD, [tensor("in", 1, 2, 40)], [tensor("out", 1, 1)], "3 frames of 40 features needs [1, 3, 40]"),
+    (AUDIO + KEYWORD, [tensor("in", 1, 2, 40)], [tensor("out", 1, 1)],
+     "3 frames of 40 features needs [1, 3, 40]"),
     (AUDIO + KEYWORD, [FRAMES], [tensor("out", 1, 2)], "1 label need [1, 1]"),
     (VECTOR + ANOMALY, [tensor("in", 1, 3)], [tensor("out", 1, 3)], "2 named numbers needs [1, 2]"),
     (VECTOR + ANOMALY, [PAIR], [tensor("out", 1, 3)], "a reconstruction has 2 values, as the input"),
-    (BLAZEFACE, [tensor("in", 1, 128, 128, 3)], [tensor("b", 1, 895, 6), tensor("s", 1, 896, 1)], "strides [8, 16, 16, 16] on 128 x 128 make 896 anchors, so boxes need [1, 896, 6]"),
-    (BLAZEFACE, [tensor("in", 1, 128, 128, 3)], [tensor("b", 1, 896, 6), tensor("s", 1, 896, 2)], "scores need [1, 896, 1]"),
+    (BLAZEFACE, [tensor("in", 1, 128, 128, 3)], [tensor("b", 1, 895, 6), tensor("s", 1, 896, 1)],
+     "strides [8, 16, 16, 16] on 128 x 128 make 896 anchors, so boxes need [1, 896, 6]"),
+    (BLAZEFACE, [tensor("in", 1, 128, 128, 3)], [tensor("b", 1, 896, 6), tensor("s", 1, 896, 2)],
+     "scores need [1, 896, 1]"),
     (IMAGE + DETECTION, [PICTURE], [tensor("b", 1, 9, 5), CLASS, SCORE, COUNT], "boxes need [1, any, 4]"),
     (IMAGE + DETECTION, [PICTURE], [BOXES, CLASS, tensor("s", 1, 8), COUNT], "scores need [1, 9]"),
     (IMAGE + DETECTION, [PICTURE], [BOXES, CLASS, SCORE], "output.count is 3; the model has 3 outputs"),
-    ('input.kind = "tensor"\noutput.kind = "tensors"\n', [tensor("in", 1, dtype="bytes8")], [SCORES], "input 'in' is of type bytes8, which is not numeric"),
-    ('input.kind = "tensor"\noutput.kind = "tensors"\n', [], [SCORES], "the model has no input"),
+    (TENSORS, [tensor("in", 1, dtype="bytes8")], [SCORES],
+     "input 'in' is of type bytes8, which is not numeric"),
+    (TENSORS, [], [SCORES], "the model has no input"),
 ]  # fmt: skip
 
 

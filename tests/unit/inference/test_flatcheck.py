@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.inference import flatcheck
 from tests.rig.hostile import bases, convolution, dense, quantised
-from tests.rig.tflite import pack, schema, unpack
+from tests.rig.tflite import pack, unpack
 
 
 def mangled(content: bytes, change: Callable[[Any], object]) -> str | None:
@@ -45,6 +46,18 @@ def call_itself(model: Any) -> None:
     graph(model).operators.insert(0, operator)
 
 
+def negative_code(model: Any) -> None:
+    code = model.operatorCodes[0]
+    code.deprecatedBuiltinCode = code.builtinCode = -3
+
+
+def quantise(model: Any, **fields: Any) -> None:
+    """Change the input's zero point, or anything else of the weights' quantisation."""
+    for name, value in fields.items():
+        tensor = graph(model).tensors[0 if name == "zeroPoint" else 1]
+        setattr(tensor.quantization, name, value)
+
+
 def sparse(model: Any) -> None:
     graph(model).tensors[1].sparsity = schema.SparsityParametersT()
 
@@ -53,7 +66,7 @@ LIES: list[tuple[Callable[[], bytes], Callable[[Any], object], str]] = [
     (dense, lambda m: setattr(m, "version", 9), "schema version 9"),
     (dense, lambda m: m.subgraphs.clear(), "there is no subgraph"),
     (dense, lambda m: m.operatorCodes.pop(), "operator code 1 of 1"),
-    (dense, lambda m: setattr(m.operatorCodes[0], "deprecatedBuiltinCode", -3) or setattr(m.operatorCodes[0], "builtinCode", -3), "operator code -3 is negative"),
+    (dense, negative_code, "operator code -3 is negative"),
     (dense, lambda m: setattr(graph(m).tensors[0], "buffer", 99), "tensor 0: buffer 99 of 5"),
     (dense, lambda m: put(graph(m).tensors[0], "shape", [1, -8]), "tensor 0: shape [1, -8]"),
     (dense, lambda m: put(graph(m).tensors[0], "shape", [1 << 20, 1 << 20]), "the cap is"),
@@ -70,10 +83,11 @@ LIES: list[tuple[Callable[[], bytes], Callable[[Any], object], str]] = [
     (dense, lambda m: put(graph(m).operators[1], "outputs", [1]), "writes tensor 1 a second time"),
     (dense, lambda m: put(graph(m).operators[1], "inputs", [-7, 4, 5]), "input -7 of"),
     (dense, call_itself, "subgraph 0 calls itself"),
-    (quantised, lambda m: setattr(graph(m).tensors[1].quantization, "scale", np.array([0.1, 0.2], np.float32)), "2 scales along dimension 0 of [4, 3, 3, 2]"),
-    (quantised, lambda m: setattr(graph(m).tensors[1].quantization, "quantizedDimension", 9), "4 scales along dimension 9"),
-    (quantised, lambda m: setattr(graph(m).tensors[0].quantization, "scale", np.array([np.nan], np.float32)), "not finite"),
-    (quantised, lambda m: setattr(graph(m).tensors[0].quantization, "zeroPoint", np.array([300], np.int64)), "zero point outside -128 to 127"),
+    (quantised, lambda m: quantise(m, scale=np.array([0.1, 0.2], np.float32)),
+     "2 scales along dimension 0 of [4, 3, 3, 2]"),
+    (quantised, lambda m: quantise(m, quantizedDimension=9), "4 scales along dimension 9"),
+    (quantised, lambda m: quantise(m, scale=np.array([np.nan], np.float32)), "not finite"),
+    (quantised, lambda m: quantise(m, zeroPoint=np.array([300], np.int64)), "zero point outside -128 to 127"),
     (convolution, lambda m: setattr(m.buffers[2], "offset", 1 << 40), "lies outside the flatbuffer"),
 ]  # fmt: skip
 

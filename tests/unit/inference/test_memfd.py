@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,12 @@ CONTENT = os.urandom((1 << 20) + 7)
 
 
 @pytest.fixture(params=["bytes", "path", "descriptor"])
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> memfd.Source:
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[memfd.Source]:
     path = tmp_path / "model"
     path.write_bytes(CONTENT)
-    if request.param == "descriptor":
-        fd = os.open(path, os.O_RDONLY)
-        os.lseek(fd, 5, os.SEEK_SET)
-        request.addfinalizer(lambda: os.close(fd))
-        return fd
-    return CONTENT if request.param == "bytes" else path
+    with path.open("rb") as file:
+        sources: dict[str, memfd.Source] = {"bytes": CONTENT, "path": path, "descriptor": file.fileno()}
+        yield sources[request.param]
 
 
 def test_a_sealed_copy_is_whole_and_hashed_whatever_it_comes_from(source: memfd.Source) -> None:
@@ -55,10 +53,10 @@ def test_a_sealed_copy_can_be_neither_written_nor_cut_nor_grown() -> None:
 
 
 def test_a_source_over_the_cap_is_too_large_and_leaks_no_descriptor() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(TooLarge, match="model is larger than the cap of 4 bytes"):
         memfd.seal(b"model", 4, "model")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_pipe_or_a_write_only_descriptor_is_rejected(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from edged.inference import selftest
 from tests.rig.tflite import Builder
 
-WEIGHTS, BIAS = [[1, 2, 3], [-1, 0.5, 0]], [0.25, -4]
+WEIGHTS, BIAS = [[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]], [0.25, -4.0]
 
 
 def test_the_built_in_model_is_the_one_this_builds() -> None:
