@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.inference.runtime import Interpreter, Runtime, first_line
-from edged.inference.trial import Refused, Report, Task, TensorInfo
+from edged.inference.trial import Unfit, Report, Task, TensorInfo
 
 Tell = Callable[[str], object]
 
@@ -32,7 +32,7 @@ NAME_CHARS = 200
 
 
 def run(task: Task, tell: Tell) -> Report:
-    """Everything a model goes through before it may serve; raises Refused, MemoryError."""
+    """Everything a model goes through before it may serve; raises Unfit, MemoryError."""
     runtime = Runtime(task.runtime)
     before, start = _resident_bytes(), time.perf_counter()
     with refusing():
@@ -70,13 +70,13 @@ def run(task: Task, tell: Tell) -> Report:
 
 
 def golden(interpreter: Interpreter, fd: int) -> float:
-    """The largest difference from the golden outputs, dequantised; raises Refused when the file does not fit."""
+    """The largest difference from the golden outputs, dequantised; raises Unfit when the file does not fit."""
     arrays = _read_npz(fd)
     wanted = [f"in{i}" for i in range(len(interpreter.inputs))] + [
         f"out{i}" for i in range(len(interpreter.outputs))
     ]
     if set(arrays) != set(wanted):
-        raise Refused(
+        raise Unfit(
             f"the golden vector holds {', '.join(sorted(arrays))}; the model needs {', '.join(wanted)}"
         )
     interpreter.reset()
@@ -89,7 +89,7 @@ def golden(interpreter: Interpreter, fd: int) -> float:
         expected = _fitting(arrays[f"out{index}"], f"out{index}", answer.shape, answer.dtype)
         difference = np.abs(answer.astype(np.float64) - expected.astype(np.float64)) * (spec.scale or 1.0)
         if np.isnan(difference).any():
-            raise Refused(f"output {spec.name!r} holds NaN for the golden input")
+            raise Unfit(f"output {spec.name!r} holds NaN for the golden input")
         worst = max(worst, float(np.max(difference, initial=0.0)))
     return worst
 
@@ -99,17 +99,17 @@ def refusing() -> Iterator[None]:
     """Whatever the runtime raises is a reason to refuse the model."""
     try:
         yield
-    except (Refused, MemoryError):
+    except (Unfit, MemoryError):
         raise
     except Exception as exc:  # TFLite, NumPy and zipfile raise dozens of kinds
-        raise Refused(first_line(exc)) from exc
+        raise Unfit(first_line(exc)) from exc
 
 
 def _rehearse(interpreter: Interpreter, tell: Tell) -> tuple[str, ...]:
     """The first invoke, with zeros: the outputs it leaves with NaN or infinity."""
     for side, specs in (("input", interpreter.inputs), ("output", interpreter.outputs)):
         if len(specs) > MAX_IO:
-            raise Refused(f"it has {len(specs)} {side} tensors; the cap is {MAX_IO}")
+            raise Unfit(f"it has {len(specs)} {side} tensors; the cap is {MAX_IO}")
     _exercise(interpreter, tell, ("zeros",), 1)
     outputs = [interpreter.output(index) for index in range(len(interpreter.outputs))]
     finite = [o.dtype.kind != "f" or bool(np.isfinite(o).all()) for o in outputs]
@@ -143,7 +143,7 @@ def filled(
 ) -> NDArray[Any]:
     """Values for one input tensor, broadcastable to it."""
     if dtype.kind not in "biuf":
-        raise Refused(f"an input is of type {dtype.name}, which is not numeric")
+        raise Unfit(f"an input is of type {dtype.name}, which is not numeric")
     least, most = _range(dtype)
     match kind:
         case "random values" if dtype.kind == "f":
@@ -175,12 +175,12 @@ def _read_npz(fd: int) -> dict[str, NDArray[Any]]:
         try:
             return dict(np.load(file, allow_pickle=False))
         except Exception as exc:  # zipfile, zlib and NumPy raise dozens of kinds
-            raise Refused(f"the golden vector is not a readable .npz: {first_line(exc)}") from exc
+            raise Unfit(f"the golden vector is not a readable .npz: {first_line(exc)}") from exc
 
 
 def _fitting(array: NDArray[Any], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     if array.shape != shape or array.dtype != dtype:
-        raise Refused(
+        raise Unfit(
             f"{name} of the golden vector is {array.dtype.name} {list(array.shape)}; "
             f"the tensor is {dtype.name} {list(shape)}"
         )
