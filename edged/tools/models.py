@@ -8,8 +8,8 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from edged.inference.library import Slot
 from edged.inference.manifest import Manifest, Name, Version
+from edged.inference.models.library import Slot
 from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
 from edged.tools.arguments import Bytes, Sources
 from edged.tools.device import READ_ONLY, Nothing

@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 
 from edged.errors import EdgedError
-from edged.inference.library import Library
-from edged.inference.preflight import Preflight
+from edged.inference.models.library import Library
 from edged.inference.runtime import Interpreter, Runtime, choose
+from edged.inference.trial.preflight import Preflight
 
 INVOKES = 10
 ANY_MODEL = """

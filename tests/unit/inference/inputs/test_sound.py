@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import BadSound, EdgedError, TooLarge
-from edged.inference.sound import Mono, read_pcm, read_wav
+from edged.inference.inputs.sound import Mono, read_pcm, read_wav
 from tests.rig.sounds import chunk, packed, tone, wav
 
 BYTES_MAX, SECONDS_MAX = 1 << 24, 60.0

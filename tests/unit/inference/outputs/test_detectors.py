@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edged.inference.detectors import Anchored, Asked, Detected, Scene, anchors
-from edged.inference.fit import anchor_count
 from edged.inference.kernels.plain import PlainKernels
 from edged.inference.manifest import Detection, ImageInput, Ssd
+from edged.inference.outputs.detectors import Anchored, Asked, Detected, Scene, anchors
+from edged.inference.trial.fit import anchor_count
 from edged.inference.values import Box, Objects, Placement
 
 KERNELS = PlainKernels()

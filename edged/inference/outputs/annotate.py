@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from edged.inference.decoders import describe
 from edged.inference.kernels.seam import Target
+from edged.inference.outputs.decoders import describe
 from edged.inference.values import Labels, Layout, Objects, Picture
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from edged.inference.manifest import (
     Tensors,
     VectorInput,
 )
-from edged.inference.trial import TensorInfo
+from edged.inference.trial.report import TensorInfo
 
 PLAIN = ("float32", "int8", "uint8")
 """What preprocessing writes and decoders read."""

@@ -18,13 +18,14 @@ import msgspec
 
 from edged.errors import NotFound, Rejected, StorageError, TooLarge
 from edged.files import read_capped
-from edged.inference import memfd, slots
-from edged.inference.admission import Parcel, Progress, parse_labels, variant_named
-from edged.inference.journal import Journal, Suspect
+from edged.inference import memfd
 from edged.inference.manifest import Manifest, Variant
 from edged.inference.manifest import load as load_manifest
 from edged.inference.memfd import Source
-from edged.inference.trial import Report, Trial
+from edged.inference.models import slots
+from edged.inference.models.journal import Journal, Suspect
+from edged.inference.models.parcel import Parcel, Progress, parse_labels, variant_named
+from edged.inference.trial.report import Report, Trial
 
 
 class State(enum.Enum):

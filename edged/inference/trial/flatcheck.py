@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from math import isfinite, prod
 from typing import NamedTuple
 
-from edged.inference.flatbuffer import Malformed, Table, root
+from edged.inference.trial.flatbuffer import Malformed, Table, root
 
 IDENTIFIER = b"TFL3"
 MAX_TENSORS, MAX_OPERATORS, MAX_SUBGRAPHS, MAX_RANK = 20_000, 20_000, 64, 8

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.inference.decoders import decoder, describe
-from edged.inference.detectors import Asked, Scene
 from edged.inference.kernels.plain import PlainKernels
 from edged.inference.manifest import (
     Anomaly,
@@ -23,6 +21,8 @@ from edged.inference.manifest import (
     Variant,
     VectorInput,
 )
+from edged.inference.outputs.decoders import decoder, describe
+from edged.inference.outputs.detectors import Asked, Scene
 from edged.inference.values import (
     Box,
     Deviation,

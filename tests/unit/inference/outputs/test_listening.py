@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.inference.listening import Track
+from edged.inference.outputs.listening import Track
 from edged.inference.values import Heard
 
 

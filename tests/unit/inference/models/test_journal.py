@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edged.inference.journal import STRIKES, Journal
+from edged.inference.models.journal import STRIKES, Journal
 
 
 def interrupted(directory: Path, *, watched: bool = True) -> Journal:

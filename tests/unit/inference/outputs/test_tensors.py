@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from edged.errors import BadArgument, BadOutput
 from edged.inference.kernels.plain import PlainKernels
+from edged.inference.outputs.tensors import flat, numbers, real, stored
 from edged.inference.runtime import TensorSpec
-from edged.inference.tensors import flat, numbers, real, stored
 
 KERNELS = PlainKernels()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from edged.inference.fit import anchor_count, differences
-from edged.inference.trial import TensorInfo
+from edged.inference.trial.fit import anchor_count, differences
+from edged.inference.trial.report import TensorInfo
 from tests.rig.manifests import TENSORS, manifest
 
 

@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from edged.errors import BadArgument, BadManifest, NotFound, TooLarge, WrongHash
-from edged.inference import memfd, slots
+from edged.inference import memfd
 from edged.inference.manifest import Manifest, Variant
 from edged.inference.manifest import load as load_manifest
 from edged.inference.memfd import Sealed, Source
-from edged.inference.trial import Trial
+from edged.inference.models import slots
+from edged.inference.trial.report import Trial
 
 Progress = Callable[[str, int], object]
 """Told which file is being worked on and how many of its bytes were read since the last time."""

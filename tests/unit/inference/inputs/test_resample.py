@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.inference.resample import RATE_OUT_HZ, Resampler
+from edged.inference.inputs.resample import RATE_OUT_HZ, Resampler
 from tests.rig.sounds import tone
 
 RATES = [

@@ -21,7 +21,7 @@ import msgspec
 from edged.errors import StorageError
 from edged.files import atomic_write, read_capped, sync_directory, write_synced
 from edged.inference.memfd import Sealed
-from edged.inference.trial import Report
+from edged.inference.trial.report import Report
 
 MANIFEST = "manifest.toml"
 RECORD, QUARANTINED, POINTERS, STAGING = ".record.json", ".quarantined", ".pointers.json", ".staging"

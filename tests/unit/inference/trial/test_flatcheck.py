@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.inference import flatcheck
+from edged.inference.trial import flatcheck
 from tests.rig.hostile import bases, convolution, dense, quantised
 from tests.rig.tflite import pack, unpack
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edged.inference.annotate import SIDE_MAX, draw, rgb
 from edged.inference.kernels.plain import PlainKernels
+from edged.inference.outputs.annotate import SIDE_MAX, draw, rgb
 from edged.inference.values import Box, Labels, Layout, Object, Objects, Picture, Point, Score
 from tests.rig.images import Pixels
 

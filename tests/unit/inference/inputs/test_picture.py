@@ -11,8 +11,8 @@ from PIL import Image
 
 from edged.errors import BadPicture, EdgedError, TooLarge
 from edged.inference.config import InferenceConfig
-from edged.inference.decode import SCANS_MAX, ImageDecoder, shrink, upright
-from edged.inference.jpeg import Header
+from edged.inference.inputs.jpeg import Header
+from edged.inference.inputs.picture import SCANS_MAX, ImageDecoder, shrink, upright
 from edged.inference.manifest import ImageInput
 from edged.inference.request import Raw
 from edged.inference.values import Layout, Placement

@@ -22,12 +22,12 @@ import msgspec
 import edged
 from edged.errors import BadModel, DeviceError
 from edged.inference import memfd
-from edged.inference.fit import differences
-from edged.inference.trial import Line, Report, Task, Trial
+from edged.inference.trial.fit import differences
+from edged.inference.trial.report import Line, Report, Task, Trial
 
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[2].split('\\n'); "
-    "from edged.inference.probe import main; main(sys.argv[1])"
+    "from edged.inference.trial.probe import main; main(sys.argv[1])"
 )
 _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edged.errors import BadPicture
-from edged.inference.jpeg import SEGMENTS_MAX, exif_orientation, read_header
+from edged.inference.inputs.jpeg import SEGMENTS_MAX, exif_orientation, read_header
 from tests.rig.images import exif, file, jpeg, photograph, sized, with_app1
 
 SMALL = sized(photograph("chelsea"), 40, 24)

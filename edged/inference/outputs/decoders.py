@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.inference.detectors import Anchored, Asked, Detected, Scene
 from edged.inference.manifest import (
     Anomaly,
     Classification,
@@ -23,6 +22,7 @@ from edged.inference.manifest import (
     Tensors,
     VectorInput,
 )
+from edged.inference.outputs.detectors import Anchored, Asked, Detected, Scene
 from edged.inference.values import (
     Box,
     Deviation,

@@ -13,7 +13,7 @@ import simplejpeg
 
 from edged.errors import BadPicture, TooLarge
 from edged.inference.config import InferenceConfig
-from edged.inference.jpeg import Header, read_header
+from edged.inference.inputs.jpeg import Header, read_header
 from edged.inference.manifest import ImageInput
 from edged.inference.request import Buffer, Raw
 from edged.inference.values import Layout, Picture, Placement
@@ -112,7 +112,7 @@ class ImageDecoder:
         return Seen(picture, *seen, factor)
 
     def _other(self, data: bytes) -> Seen:
-        from edged.inference import raster  # noqa: PLC0415 - Pillow costs 9 MB that JPEG does not need
+        from edged.inference.inputs import raster  # noqa: PLC0415 - Pillow costs 9 MB that JPEG does not need
 
         pixels = raster.decode(data, self._check_size)
         height, width = pixels.shape[:2]

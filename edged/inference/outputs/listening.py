@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import BadSound
+from edged.inference.inputs.resample import RATE_OUT_HZ, Resampler
+from edged.inference.inputs.sound import Mono
 from edged.inference.manifest import AudioInput, Keyword
-from edged.inference.resample import RATE_OUT_HZ, Resampler
-from edged.inference.sound import Mono
-from edged.inference.tensors import stored
+from edged.inference.outputs.tensors import stored
 from edged.inference.values import Heard, Hit, Score
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.inference.runtime import Interpreter, Runtime, first_line
-from edged.inference.trial import Unfit, Report, Task, TensorInfo
+from edged.inference.trial.report import Report, Task, TensorInfo, Unfit
 
 Tell = Callable[[str], object]
 

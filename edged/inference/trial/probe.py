@@ -13,8 +13,8 @@ import signal
 
 import msgspec
 
-from edged.inference import flatcheck
-from edged.inference.trial import Line, Unfit, Report, Task
+from edged.inference.trial import flatcheck
+from edged.inference.trial.report import Line, Report, Task, Unfit
 
 REPORT_BYTES = 1 << 20
 """Cap on what the child may write to any file."""
@@ -45,7 +45,7 @@ def fly(task: Task) -> Report:
         raise Unfit(problem)
     del content
     tell(task, Line("starting"))
-    from edged.inference import exercise  # noqa: PLC0415 - NumPy and TFLite, only for a file worth it
+    from edged.inference.trial import exercise  # noqa: PLC0415 - NumPy and TFLite, only for a file worth it
 
     return exercise.run(task, lambda doing: tell(task, Line(doing)))
 
