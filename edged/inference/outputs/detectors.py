@@ -54,20 +54,21 @@ class Anchored:
         )
         if not likely.size:
             return Objects([], scene.width, scene.height)
-        raw, centres = raw[likely], self._anchors[likely]
-        scores = self._kernels.sigmoid(best[likely])
+        raw, centres, best = raw[likely], self._anchors[likely], best[likely]
         kinds = None if classes == 1 else logits[likely].argmax(axis=1)
         most = min(self._output.max_results, asked.top_k or self._output.max_results)
         corners = _corners(raw, centres)
         separate = corners if kinds is None else _apart(corners, kinds)
-        kept = self._kernels.nms(separate, scores, self._output.iou_threshold, most)
+        kept = self._kernels.nms(
+            separate, best, self._output.iou_threshold, most
+        )  # logits order as scores do
         objects = []
         for i in kept.tolist():
             box = _box(corners[i].tolist(), scene)
             if box is not None:
                 label = self._labels[0 if kinds is None else kinds[i]]
                 points = self._points(raw[i].tolist(), centres[i].tolist(), scene)
-                objects.append(Object(label, round(float(scores[i]), 4), box, points))
+                objects.append(Object(label, round(_sigmoid(float(best[i])), 4), box, points))
         return Objects(objects, scene.width, scene.height)
 
     def _likely(self, best: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:
@@ -140,6 +141,10 @@ def _logit(score: float) -> float:
     if score <= 0.0:
         return -math.inf
     return math.inf if score >= 1.0 else math.log(score / (1.0 - score))
+
+
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
 
 
 def _corners(raw: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
