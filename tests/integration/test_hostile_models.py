@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.chaos.models import FAILURES, MEMORY, storm
+from tests.rig.wanted import RUNTIME
 
-RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
 PARTS = 10
 
 

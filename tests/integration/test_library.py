@@ -29,8 +29,8 @@ from edged.inference.models.library import Caps, Library, Slot, State
 from edged.inference.trial.preflight import Preflight
 from tests.rig.hostile import convolution, dense
 from tests.rig.manifests import TENSORS, manifest_text
+from tests.rig.wanted import RUNTIME
 
-RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
 CLASSES = f'input = {{kind = "vector", names = {list("abcdefgh")}, mean = {[0] * 8}, std = {[1] * 8}}}\n'
 
 

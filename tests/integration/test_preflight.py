@@ -22,8 +22,8 @@ from edged.inference.trial.report import Report, Trial
 from tests.rig.hostile import bases, convolution, dense
 from tests.rig.manifests import TENSORS, manifest, sha256
 from tests.rig.tflite import Builder, Op, options, pack, unpack
+from tests.rig.wanted import RUNTIME
 
-RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
 Try = Callable[..., Report]
 
 
