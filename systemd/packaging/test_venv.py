@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from deb.venv import without
+from systemd.packaging.venv import without
 
 LOCK = """\
 numba==0.68.1 \\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -27,12 +28,12 @@ def fill(checkout: Path, stage: Path, *, with_compiler: bool) -> None:
     _run(PYTHON, "-m", "venv", "--without-pip", home)
     left_out = NOT_SHIPPED if with_compiler else NOT_SHIPPED | COMPILER
     wanted = stage / "requirements.txt"
-    wanted.write_text(without(left_out, (checkout / "requirements/run.lock").read_text()))
+    wanted.write_text(without(left_out, (checkout / ".ci/requirements/run.lock").read_text()))
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     install = (*pip, "--python", home / "bin/python", "install", "--no-deps", "--no-compile")
     _say("installing the locked packages")
     _run(*install, "--require-hashes", "--only-binary", ":all:", "-r", wanted)
-    _say("building this checkout's wheel")
+    _say("building this checkout's wheel, with kernels compiled for every CPU of this architecture")
     wheels = stage / "wheels"
     _run(
         *pip,
@@ -49,10 +50,6 @@ def fill(checkout: Path, stage: Path, *, with_compiler: bool) -> None:
     wanted.unlink()
     _make_at_home(home)
     thin_out(home)
-    _say("compiling the kernels for every CPU of this architecture")
-    kernels = next(home.glob("lib/python3*/site-packages")) / "edged/_data/kernels"
-    build = ("-m", "edged.inference.kernels.build", "--cpu", "generic", "--cache", kernels)
-    _run(sys.executable, *build, cwd=checkout)
     _say("compiling to bytecode")
     compile_all = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
     _run(PYTHON, *compile_all, "-s", stage, "-p", "/", home / "lib")
@@ -67,7 +64,7 @@ def without(names: set[str], lock: str) -> str:
 def copied(checkout: Path, into: Path) -> Path:
     """What the wheel is made of, away from the checkout, whose old build/ would get into it."""
     into.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(checkout / name, into)
     for name in ("edged", "hardware", "models", "systemd"):
         shutil.copytree(checkout / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -101,7 +98,8 @@ def thin_out(home: Path) -> None:
 
 
 def _run(*command: str | Path, cwd: Path | None = None) -> None:
-    subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, cwd=cwd)
+    environment = {**os.environ, "EDGED_KERNELS": "generic"}  # the wheel carries compiled kernels
+    subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, cwd=cwd, env=environment)
 
 
 def _say(what: str) -> None:

@@ -1,4 +1,4 @@
-"""python -m deb [--compiler] [--into FOLDER]: build the package and print its path."""
+"""python -m systemd.packaging [--compiler] [--into FOLDER]: build the package and print its path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deb import package, venv
+from systemd.packaging import package, venv
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -25,7 +25,7 @@ def lay_out(checkout: Path, stage: Path) -> None:
     _place(source / "edged.toml", stage / "etc/edged/edged.toml")
     documents = stage / "usr/share/doc/edged"
     _place(source / "RECOVERY.md", documents / "RECOVERY.md")
-    _place(checkout / "deb/copyright", documents / "copyright")
+    _place(checkout / "systemd/packaging/copyright", documents / "copyright")
     if (checkout / "CHANGELOG.md").exists():
         (documents / "changelog.gz").write_bytes(
             gzip.compress((checkout / "CHANGELOG.md").read_bytes(), mtime=0)
@@ -45,7 +45,7 @@ def pack(checkout: Path, stage: Path, into: Path) -> Path:
     files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
     sums = [f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(stage)}" for path in files]  # noqa: S324 - dpkg's format
     (control / "md5sums").write_text("\n".join(sums) + "\n")
-    text = (checkout / "deb/DEBIAN/control").read_text()
+    text = (checkout / "systemd/packaging/DEBIAN/control").read_text()
     fields = {
         "version": version,
         "architecture": architecture,
@@ -53,9 +53,9 @@ def pack(checkout: Path, stage: Path, into: Path) -> Path:
         "depends": ", ".join(depends(stage)),
     }
     (control / "control").write_text(string.Template(text).substitute(fields))
-    _place(checkout / "deb/DEBIAN/conffiles", control / "conffiles")
+    _place(checkout / "systemd/packaging/DEBIAN/conffiles", control / "conffiles")
     for script in SCRIPTS:
-        _place(checkout / "deb/DEBIAN" / script, control / script, mode=0o755)
+        _place(checkout / "systemd/packaging/DEBIAN" / script, control / script, mode=0o755)
     _settle_modes(stage)
     package = into / f"edged_{version}_{architecture}.deb"
     _output("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", str(stage), str(package))
