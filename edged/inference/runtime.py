@@ -87,7 +87,7 @@ class Interpreter:
             return tuple(int(side) for side in self._native._interpreter.TensorSize(tensor, subgraph))  # noqa: SLF001 - no public call covers every subgraph in both packages
 
     def reset(self) -> None:
-        """Forget what a streaming model remembers."""
+        """Clear variable tensors. Resource variables stay: a model that uses them starts anew only loaded anew."""
         with translated("resetting"):
             self._native.reset_all_variables()
 

@@ -137,11 +137,11 @@ def test_a_crash_is_refused_with_the_signal_and_what_was_being_done(attempt: Try
         preflight,
         "_BOOT",
         preflight._BOOT.replace(
-            "main(", "import edged.inference.exercise as e, os; e._rehearse = lambda *a: os.abort(); main("
+            "main(", "import edged.inference.exercise as e, os; e.golden = lambda *a: os.abort(); main("
         ),
     )
-    with pytest.raises(BadModel, match=r"only.tflite: killed by SIGABRT while loading"):
-        attempt(dense())
+    with pytest.raises(BadModel, match=r"only.tflite: killed by SIGABRT while running the golden"):
+        attempt(dense(), golden=b"any")
 
 
 def test_a_division_by_zero_in_a_kernel_never_reaches_us(attempt: Try) -> None:
