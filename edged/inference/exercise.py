@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.inference.runtime import Interpreter, Runtime, TensorSpec, first_line
-from edged.inference.trial import Refused, Report, Task, TensorInfo
+from edged.inference.trial import Report, Task, TensorInfo, Unfit
 
 Tell = Callable[[str], object]
 Shapes = list[dict[int, tuple[int, ...]]]
@@ -36,7 +36,7 @@ NAME_CHARS = 200
 
 
 def run(task: Task, shapes: Shapes, tell: Tell) -> Report:
-    """Everything a model goes through before it may serve; raises Refused, MemoryError."""
+    """Everything a model goes through before it may serve; raises Unfit, MemoryError."""
     runtime = Runtime(task.runtime)
     with refusing():
         verify_shapes(runtime, task, shapes, tell)
@@ -46,14 +46,14 @@ def run(task: Task, shapes: Shapes, tell: Tell) -> Report:
 
 
 def verify_shapes(runtime: Runtime, task: Task, shapes: Shapes, tell: Tell) -> None:
-    """Run without delegates, and compare the shapes that the kernels give with the declared ones; raises Refused."""
+    """Run without delegates, and compare the shapes that the kernels give with the declared ones; raises Unfit."""
     tell("loading without delegates")
     interpreter = runtime.load(task.model_fd, delegates=False)
     _exercise(interpreter, tell, ("zeros", "random values"), 1)
     for subgraph, declared in enumerate(shapes):
         for tensor, shape in declared.items():
             if (real := interpreter.shape(subgraph, tensor)) != shape:
-                raise Refused(
+                raise Unfit(
                     f"tensor {tensor} of subgraph {subgraph} is declared {list(shape)} and becomes {list(real)}"
                 )
     interpreter.close()
@@ -102,14 +102,14 @@ def repeat(runtime: Runtime, task: Task, tell: Tell) -> float | None:
 def golden(interpreter: Interpreter, fd: int) -> float:
     """The largest difference from the golden outputs, dequantised; `interpreter` is fresh.
 
-    Raises Refused when the file does not fit.
+    Raises Unfit when the file does not fit.
     """
     arrays = _read_npz(fd)
     wanted = [f"in{i}" for i in range(len(interpreter.inputs))] + [
         f"out{i}" for i in range(len(interpreter.outputs))
     ]
     if set(arrays) != set(wanted):
-        raise Refused(
+        raise Unfit(
             f"the golden vector holds {', '.join(sorted(arrays))}; the model needs {', '.join(wanted)}"
         )
     for index, spec in enumerate(interpreter.inputs):
@@ -121,7 +121,7 @@ def golden(interpreter: Interpreter, fd: int) -> float:
         expected = _fitting(arrays[f"out{index}"], f"out{index}", answer.shape, answer.dtype)
         difference = np.abs(answer.astype(np.float64) - expected.astype(np.float64)) * (spec.scale or 1.0)
         if np.isnan(difference).any():
-            raise Refused(f"output {spec.name!r} holds NaN for the golden input")
+            raise Unfit(f"output {spec.name!r} holds NaN for the golden input")
         worst = max(worst, float(np.max(difference, initial=0.0)))
     return worst
 
@@ -131,10 +131,10 @@ def refusing() -> Iterator[None]:
     """Whatever the runtime raises is a reason to refuse the model."""
     try:
         yield
-    except (Refused, MemoryError):
+    except (Unfit, MemoryError):
         raise
     except Exception as exc:  # TFLite, NumPy and zipfile raise dozens of kinds
-        raise Refused(first_line(exc)) from exc
+        raise Unfit(first_line(exc)) from exc
 
 
 def _exercise(interpreter: Interpreter, tell: Tell, kinds: tuple[str, ...], repeats: int) -> float:
@@ -164,7 +164,7 @@ def filled(
 ) -> NDArray[Any]:
     """Values for one input tensor, broadcastable to it."""
     if dtype.kind not in "biuf":
-        raise Refused(f"an input is of type {dtype.name}, which is not numeric")
+        raise Unfit(f"an input is of type {dtype.name}, which is not numeric")
     least, most = _range(dtype)
     match kind:
         case "random values" if dtype.kind == "f":
@@ -196,12 +196,12 @@ def _read_npz(fd: int) -> dict[str, NDArray[Any]]:
         try:
             return dict(np.load(file, allow_pickle=False))
         except Exception as exc:  # zipfile, zlib and NumPy raise dozens of kinds
-            raise Refused(f"the golden vector is not a readable .npz: {first_line(exc)}") from exc
+            raise Unfit(f"the golden vector is not a readable .npz: {first_line(exc)}") from exc
 
 
 def _fitting(array: NDArray[Any], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     if array.shape != shape or array.dtype != dtype:
-        raise Refused(
+        raise Unfit(
             f"{name} of the golden vector is {array.dtype.name} {list(array.shape)}; "
             f"the tensor is {dtype.name} {list(shape)}"
         )

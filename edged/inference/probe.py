@@ -14,7 +14,7 @@ import signal
 import msgspec
 
 from edged.inference import flatcheck
-from edged.inference.trial import Line, Refused, Report, Task
+from edged.inference.trial import Line, Report, Task, Unfit
 
 REPORT_BYTES = 1 << 20
 """Cap on what the child may write to any file."""
@@ -27,7 +27,7 @@ def main(task_json: str) -> None:
     tell(task, Line("starting"))
     try:
         tell(task, Line("done", report=fly(task)))
-    except Refused as exc:
+    except Unfit as exc:
         tell(task, Line("done", refused=str(exc)))
     except MemoryError:
         tell(
@@ -38,11 +38,11 @@ def main(task_json: str) -> None:
 
 
 def fly(task: Task) -> Report:
-    """Check the file's structure, then run it; raises Refused."""
+    """Check the file's structure, then run it; raises Unfit."""
     tell(task, Line("checking the structure"))
     content = os.pread(task.model_fd, os.fstat(task.model_fd).st_size, 0)
     if problem := flatcheck.problem(content):
-        raise Refused(problem)
+        raise Unfit(problem)
     shapes = flatcheck.declared_shapes(content)
     del content
     tell(task, Line("starting"))

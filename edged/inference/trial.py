@@ -9,7 +9,7 @@ import msgspec
 from edged.inference.manifest import Manifest, Variant
 
 
-class Refused(Exception):
+class Unfit(Exception):
     """Why a model is not fit, in words; stays inside the child."""
 
 

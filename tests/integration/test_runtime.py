@@ -107,12 +107,7 @@ def recurrent() -> bytes:
     weights = [build.tensor(name, (2, 2), data=np.eye(2)) for name in ("w", "r")]
     bias = build.tensor("b", (2,), data=np.zeros(2))
     relu = options("RNN", fusedActivationFunction=schema.ActivationFunctionType.RELU)
-    build.op(
-        Op.RNN,
-        [x, *weights, bias, state],
-        [y],
-        options("RNN", fusedActivationFunction=schema.ActivationFunctionType.RELU),
-    )
+    build.op(Op.RNN, [x, *weights, bias, state], [y], relu)
     return build.finish([x], [y])
 
 
