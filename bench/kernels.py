@@ -153,11 +153,12 @@ def verdict(row: Row) -> str:
 
 def table(rows: list[Row]) -> str:
     head = "| work | ours | OpenCV | numpy fallback | ours is faster by | aim |\n|---|---|---|---|---|---|\n"
-    lines = (
-        f"| {r.name} | {r.ours_us:.0f} µs | {r.opencv_us:.0f} µs | {r.numpy_us:.0f} µs | {r.ratio:.2f}x | {verdict(r)} |"
-        for r in rows
-    )
-    return head + "\n".join(lines) + "\n"
+    return head + "".join(map(line, rows))
+
+
+def line(row: Row) -> str:
+    times = " | ".join(f"{us:.0f} µs" for us in (row.ours_us, row.opencv_us, row.numpy_us))
+    return f"| {row.name} | {times} | {row.ratio:.2f}x | {verdict(row)} |\n"
 
 
 def cpu_name() -> str:
@@ -172,17 +173,17 @@ def cpu_name() -> str:
 def report(rows: list[Row], reason: str, call_us: float) -> str:
     return f"""# Image kernels against OpenCV
 
-{cpu_name()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}, numpy {np.__version__},
-OpenCV {cv2.__version__} on one thread. Kernels: {reason.partition(", from ")[0]}.
+{cpu_name()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()},
+numpy {np.__version__}, OpenCV {cv2.__version__} on one thread. Kernels: {reason.partition(", from ")[0]}.
 
 {table(rows)}
 A call that fits one pixel takes {call_us:.1f} µs: checks, plan look-up and the passage into compiled code.
 
 Method: `python bench/kernels.py`. Noise pictures; every buffer of both sides allocated beforehand; OpenCV as
 `cvtColor` (YUV), `resize` INTER_LINEAR, then numpy's multiply and add into float32, or a flip of the top bit into
-int8, the quickest found. {ROUNDS} rounds, in which ours, OpenCV and the fallback take turns in alternating order; a time is
-the median of the rounds' medians, a ratio the median of the rounds' ratios. YUV differs by design: OpenCV converts
-every pixel with its nearest chroma and then resizes, ours resizes both planes and converts what is left.
+int8, the quickest found. {ROUNDS} rounds, in which ours, OpenCV and the fallback take turns in alternating order; a
+time is the median of the rounds' medians, a ratio the median of the rounds' ratios. YUV differs by design: OpenCV
+converts every pixel with its nearest chroma and then resizes, ours resizes both planes and converts what is left.
 """
 
 

@@ -18,6 +18,9 @@ from edged.mcp.config import AccessConfig, McpConfig
 
 FILE_MAX_BYTES = 1 << 20
 
+LIVE = frozenset({"access", "log"})
+"""Tables that a running daemon takes over at a reload; the others wait for a restart."""
+
 Absolute = Annotated[str, msgspec.Meta(pattern="^/")]
 
 
@@ -66,6 +69,11 @@ def load(path: Path) -> Config:
 def check(path: Path) -> list[Problem]:
     """Every problem of a config file; empty where it is right."""
     return parse(_read(path), Config)[1]
+
+
+def changes(before: Config, after: Config) -> set[str]:
+    """The tables in which two configs differ."""
+    return {name for name in Config.__struct_fields__ if getattr(before, name) != getattr(after, name)}
 
 
 def _read(path: Path) -> str:

@@ -10,14 +10,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edged import __version__, systemd
-from edged.config import Config
-from edged.errors import DeviceError, EdgedError, StorageError
-from edged.inference.library import Library
+from edged.config import LIVE, Config, changes
+from edged.errors import BadConfig, DeviceError, EdgedError, StorageError
+from edged.inference.models.library import Library
 from edged.limits import UNCONSTRAINED, Limits
 from edged.links.unix import UnixLink
 from edged.mcp.access import Access
@@ -35,7 +37,7 @@ from edged.tools.serving import Serving
 if TYPE_CHECKING:
     from edged.inference.runtime import Runtime
     from edged.inference.scheduler import Scheduler
-    from edged.inference.trial import Report, Trial
+    from edged.inference.trial.report import Report, Trial
 
 LOG = logging.getLogger("edged")
 
@@ -45,12 +47,16 @@ infer_<name>; its description says what it answers. Start with device_status for
 for what is installed. A refusal with retry_after_s means: wait that long, then ask again."""
 
 
-def main(config: Config) -> int:
-    """Run until SIGTERM or SIGINT; exit code 0, or 1 when it could not start or gave up."""
+def main(reread: Callable[[], Config]) -> int:
+    """Run until SIGTERM or SIGINT; exit code 0, or 1 when it could not start or gave up.
+
+    `reread` gives the config, at the start and at every SIGHUP; it raises BadConfig, at the start to the caller.
+    """
+    config = reread()
     _log_to_stderr(config)
     try:
         with _own_directories(config):
-            asyncio.run(Daemon(config).run())
+            asyncio.run(Daemon(config, reread).run())
     except (EdgedError, BaseExceptionGroup) as exc:
         if not (reasons := _reasons(exc)):
             raise
@@ -63,8 +69,10 @@ def main(config: Config) -> int:
 class Daemon:
     """Everything that lives as long as the process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
         self._config = config
+        self._reread = reread
+        self._access = Access(config.access, os.getuid())
         self._disk = OneThread("disk")
         self._limits = Latest[Limits](UNCONSTRAINED)
         self._runtime: Runtime | None = None
@@ -79,15 +87,14 @@ class Daemon:
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
         server = Server(catalog, info, config.mcp, {"edged/mapping/register": mappings.method()})
         inherited = systemd.listen_fds().get("mcp")
-        self._link = UnixLink(
-            inherited or config.socket, server, Access(config.access, os.getuid()), config.unix
-        )
+        self._link = UnixLink(inherited or config.socket, server, self._access, config.unix)
 
     async def run(self) -> None:
         """Start everything, say READY, serve until a signal, stop everything in reverse."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
             await self._serving.open()
@@ -95,7 +102,7 @@ class Daemon:
             await stack.enter_async_context(self._listening())
             gc.collect()
             gc.freeze()  # what lives now lives on: collections need not walk it again
-            systemd.ready(f"serving {len(self._serving.status())} models")
+            systemd.ready(self._status())
             LOG.info("ready version=%s socket=%s", __version__, self._config.socket)
             await stop.wait()
             systemd.stopping()
@@ -114,13 +121,33 @@ class Daemon:
                 self._link.close()
                 watchdog.cancel()
 
+    def _reload(self) -> None:
+        """Take over what can change while running; a wrong config changes nothing."""
+        systemd.reloading()
+        try:
+            new = self._reread()
+        except BadConfig as exc:
+            LOG.error("reload refused, the running config stays: %s", exc.message)  # noqa: TRY400 - it says it all
+        else:
+            changed = changes(self._config, new)
+            self._access.adopt(new.access)
+            logging.getLogger().setLevel(new.log.level.upper())
+            self._config = msgspec.structs.replace(self._config, access=new.access, log=new.log)
+            LOG.info("reloaded changed=%s", ",".join(sorted(changed)) or "nothing")
+            if later := changed - LIVE:
+                LOG.warning("restart to apply: %s", ", ".join(sorted(later)))
+        systemd.ready(self._status())
+
+    def _status(self) -> str:
+        return f"serving {len(self._serving.status())} models"
+
     def _open_library(self) -> Library:
         library = Library(Path(self._config.paths.state) / "models", self._preflight)
         library.watch()
         return library
 
     def _preflight(self, trial: Trial) -> Report:
-        from edged.inference.preflight import Preflight  # noqa: PLC0415 - only who installs a model needs it
+        from edged.inference.trial.preflight import Preflight  # noqa: PLC0415 - only who installs a model needs it
 
         return Preflight(self._proven_runtime().key)(trial)
 

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="./dev demo", description="Ask a private daemon three real questions."
     )
     parser.add_argument("--keep", action="store_true", help="leave the daemon running")
-    weights = os.environ.get("EDGED_WEIGHTS", "/var/lib/edged/weights")
+    weights = os.environ.get("EDGED_MODELS", ".cache/models")
     parser.add_argument("--models", default=weights, metavar="DIR", help="folders with manifest and weights")
     inputs = str(data.folder("models") / "demo")
     parser.add_argument(
@@ -93,8 +93,7 @@ def _ask_everything(socket: Path, arguments: argparse.Namespace) -> None:
         for question in QUESTIONS:
             _step(f"asking infer_{question.model} about {', '.join(question.files)}")
             rows.append(_ask(device, question, Path(arguments.inputs), out))
-    columns = [f"{shown} ms" for shown in STAGES.values()]
-    table("", ["asked", "answer", "score", *columns], rows)
+    table("Scores are 0 to 1, stages in milliseconds", ["asked", "answer", "score", *STAGES.values()], rows)
     for question in QUESTIONS:
         if question.picture:
             print(f"{question.asked} The answer, drawn in: {out / question.picture}")

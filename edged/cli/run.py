@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
     from edged import daemon
 
-    return daemon.main(load_config(arguments.config))
+    return daemon.main(lambda: load_config(arguments.config))
 
 
 def load_config(file: str | None) -> config.Config:

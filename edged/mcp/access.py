@@ -13,8 +13,12 @@ class Access:
     """The rule of `AccessConfig`, for a daemon that runs as `own_uid`."""
 
     def __init__(self, config: AccessConfig, own_uid: int) -> None:
-        self._tiers = {name: Tier[tier.upper()] for name, tier in config.principals.items()}
         self._operators = {0, own_uid}
+        self.adopt(config)
+
+    def adopt(self, config: AccessConfig) -> None:
+        """Judge by this config from now on; who is connected keeps the tier they came with."""
+        self._tiers = {name: Tier[tier.upper()] for name, tier in config.principals.items()}
 
     def local(self, uid: int, groups: tuple[str, ...], socket_group: str | None) -> Principal:
         """A process on this board; `socket_group` is the group that owns the socket it came through."""

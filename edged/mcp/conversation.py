@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from edged.errors import EdgedError, Overloaded
 from edged.mcp import jsonrpc
-from edged.mcp.catalog import Peer, Principal
+from edged.mcp.catalog import Principal
 from edged.mcp.config import McpConfig
 from edged.mcp.jsonrpc import Failure, Id, Malformed, Message
 from edged.mcp.modern import SUBSCRIPTION_KEY, Meta, SubscriptionFilter
+from edged.mcp.request import Batch, InFlight, Outlet, Request, Shape
 from edged.mcp.revision import Revision
 from edged.mcp.schema import explain
 from edged.mcp.splice import Splices, Unspent, splice
@@ -26,31 +27,7 @@ from edged.mcp.splice import Splices, Unspent, splice
 _log = logging.getLogger(__name__)
 
 _RETRY_AFTER_S: Final = 0.1
-
-P = TypeVar("P")
-
-
-class Outlet(Peer, Protocol):
-    """What a conversation needs of its connection."""
-
-    def send(self, message: bytes) -> None:
-        """Frame and send one message; never blocks, never raises, never closes the conversation meanwhile."""
-
-    def work(self, call: InFlight, work: Awaitable[object]) -> None:
-        """Await `work`, then hand its result or exception to `Conversation.settle`, exactly once."""
-
-    def cancel(self, call: InFlight) -> None:
-        """Cancel that work; `settle` is called all the same."""
-
-
-class Shape(Protocol):
-    """How the outcomes of one kind of handler look on the wire."""
-
-    def body(self, outcome: Any) -> object:
-        """The result member for what a handler gave."""
-
-    def excuse(self, exc: EdgedError) -> object:
-        """The result member for what a handler raised; raises Failure where it is an error member instead."""
+_INTERNAL_ERROR: Final = Failure(jsonrpc.INTERNAL_ERROR, "internal error")
 
 
 class Router(Protocol):
@@ -61,93 +38,6 @@ class Router(Protocol):
 
     def notified(self, conversation: Conversation, message: Message) -> None:
         """Take note of a notification."""
-
-
-class Batch:
-    """The answers of one JSON-RPC array, sent together when the last is there."""
-
-    __slots__ = ("answers", "waiting")
-
-    def __init__(self) -> None:
-        self.answers: list[bytes] = []
-        self.waiting = 1
-
-
-class Request:
-    """A request on its way to a handler."""
-
-    __slots__ = ("batch", "id", "meta", "method", "params", "size_bytes", "splices")
-
-    def __init__(
-        self,
-        message: Message,
-        request_id: Id,
-        meta: Meta,
-        *,
-        splices: Splices | None,
-        batch: Batch | None,
-        size_bytes: int,
-    ) -> None:
-        self.id = request_id
-        self.method = message.method
-        self.params = message.params
-        self.meta = meta
-        self.splices = splices
-        self.batch = batch
-        self.size_bytes = size_bytes
-
-    def read(self, decoder: msgspec.json.Decoder[P]) -> P:
-        """The parameters; raises Failure naming the path at fault."""
-        try:
-            return decoder.decode(self.params)
-        except msgspec.ValidationError as exc:
-            raise Failure(jsonrpc.INVALID_PARAMS, explain(exc)) from None
-
-
-class InFlight:
-    """A call whose handler runs: what the handler sees (`catalog.Call`), and what is due when it ends."""
-
-    __slots__ = (
-        "_conversation",
-        "_done",
-        "_token",
-        "batch",
-        "id",
-        "method",
-        "open",
-        "shape",
-        "size_bytes",
-        "trace",
-    )
-
-    def __init__(self, conversation: Conversation, request: Request, shape: Shape) -> None:
-        self._conversation = conversation
-        self._token = request.meta.progress_token
-        self._done: float | None = None
-        self.id = request.id
-        self.method = request.method
-        self.batch = request.batch
-        self.size_bytes = request.size_bytes
-        self.trace = request.meta.traceparent
-        self.shape = shape
-        self.open = True
-
-    @property
-    def principal(self) -> Principal:
-        """See `catalog.Call`."""
-        return self._conversation.principal
-
-    @property
-    def peer(self) -> Peer:
-        """See `catalog.Call`."""
-        return self._conversation.outlet
-
-    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """See `catalog.Call`."""
-        if self._token is UNSET or not self.open or (self._done is not None and done <= self._done):
-            return
-        self._done = done
-        self._conversation.send_progress(self._token, done, total, message)
 
 
 class _ParamsMeta(msgspec.Struct, frozen=True, gc=False):
@@ -222,30 +112,31 @@ class Conversation:
     ) -> None:
         request_id: Id | UnsetType = UNSET
         try:
-            message = jsonrpc.parse(text, self._limits.depth_max)
-            if message is None:
-                return
-            request_id = message.id
-            if request_id is not UNSET:
-                self._request(message, request_id, splices, batch, size_bytes)
-            else:
-                self._notified(message, splices)
-        except Failure as failure:
-            if splices:
-                raise Unspent from None
-            if isinstance(failure, Malformed):
-                request_id = failure.id
-            self._emit(jsonrpc.error(failure, request_id), batch)
+            if (message := jsonrpc.parse(text, self._limits.depth_max)) is not None:
+                request_id = message.id
+                self._take(message, splices, batch, size_bytes)
         except Unspent:
             raise
-        except Exception:  # noqa: BLE001 - the request boundary: whatever it was, the peer gets its one answer
-            _log.exception("request failed principal=%s", self.principal.name)
-            self._emit(jsonrpc.error(Failure(jsonrpc.INTERNAL_ERROR, "internal error"), request_id), batch)
+        except Exception as exc:  # noqa: BLE001 - the request boundary: one message must not harm the others
+            if splices:
+                raise Unspent from None
+            request_id = exc.id if isinstance(exc, Malformed) else request_id
+            self._emit(jsonrpc.error(self._failure_of(exc), request_id), batch)
 
-    def _notified(self, message: Message, splices: Splices | None) -> None:
-        if splices:
+    def _failure_of(self, exc: BaseException) -> Failure:
+        """What a peer is told: a Failure as it is; of anything else, which is logged here, only that it happened."""
+        if isinstance(exc, Failure):
+            return exc
+        _log.error("request failed principal=%s", self.principal.name, exc_info=exc)
+        return _INTERNAL_ERROR
+
+    def _take(self, message: Message, splices: Splices | None, batch: Batch | None, size_bytes: int) -> None:
+        if message.id is not UNSET:
+            self._request(message, message.id, splices, batch, size_bytes)
+        elif splices:
             raise Unspent
-        self._router.notified(self, message)
+        else:
+            self._router.notified(self, message)
 
     def _request(
         self, message: Message, request_id: Id, splices: Splices | None, batch: Batch | None, size_bytes: int
@@ -356,14 +247,11 @@ class Conversation:
             if isinstance(outcome, EdgedError):
                 text = jsonrpc.result(call.id, call.shape.excuse(outcome))
             elif isinstance(outcome, BaseException):
-                raise outcome  # noqa: TRY301 - to the one place that logs it
+                text = jsonrpc.error(self._failure_of(outcome), call.id)
             else:
                 text = jsonrpc.result(call.id, call.shape.body(outcome))
-        except Failure as failure:
-            text = jsonrpc.error(failure, call.id)
-        except BaseException:  # noqa: BLE001 - the request boundary: a peer hears nothing of it but that it happened
-            _log.exception("handler failed method=%s principal=%s", call.method, self.principal.name)
-            text = jsonrpc.error(Failure(jsonrpc.INTERNAL_ERROR, "internal error"), call.id)
+        except Exception as exc:  # noqa: BLE001 - the request boundary: a result may be one that cannot be encoded
+            text = jsonrpc.error(self._failure_of(exc), call.id)
         self._emit(text, call.batch)
 
     def _emit(self, text: bytes, batch: Batch | None) -> None:

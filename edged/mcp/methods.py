@@ -15,8 +15,9 @@ from msgspec import UNSET, Raw, UnsetType
 from edged.errors import BadArgument
 from edged.mcp import jsonrpc, legacy, modern
 from edged.mcp.catalog import Principal, Tool
-from edged.mcp.conversation import Conversation, Request
+from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure
+from edged.mcp.request import Request
 from edged.mcp.results import Empty
 from edged.mcp.revision import Revision
 

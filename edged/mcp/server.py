@@ -16,10 +16,11 @@ from edged.errors import DeviceError, EdgedError, Refused
 from edged.mcp import jsonrpc, legacy, modern
 from edged.mcp.catalog import Catalog, Method, Principal, Tier, ToolResult
 from edged.mcp.config import McpConfig
-from edged.mcp.conversation import Conversation, Outlet, Request
+from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure, Id, Message
 from edged.mcp.listing import Listings
 from edged.mcp.methods import BEFORE_HANDSHAKE, LEGACY, MODERN, TAKE_BLOBS, call_own
+from edged.mcp.request import Outlet, Request
 from edged.mcp.results import Info, call_result
 from edged.mcp.revision import Revision
 from edged.mcp.schema import Reader

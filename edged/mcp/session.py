@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from edged.mcp.catalog import Principal
-from edged.mcp.conversation import InFlight
+from edged.mcp.request import InFlight
 from edged.mcp.server import Server
 
 _log = logging.getLogger(__name__)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import wave
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
@@ -18,10 +17,15 @@ from tests.rig.daemon import Daemon
 DEMO = folder("models") / "demo"
 
 
-def png(pixels: Any) -> bytes:
+def png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).save(file, "PNG")
+    picture.save(file, "PNG")
     return file.getvalue()
+
+
+def photograph(name: str) -> bytes:
+    """One of scikit-image's pictures, as PNG."""
+    return png(Image.fromarray(getattr(data, name)()))
 
 
 def iou(box: dict[str, float], other: tuple[float, float, float, float]) -> float:
@@ -33,7 +37,7 @@ def iou(box: dict[str, float], other: tuple[float, float, float, float]) -> floa
 
 
 def test_the_face_on_astronaut_is_found_where_it_is(device: Daemon) -> None:
-    found = device.call("infer_face", image={"data": png(data.astronaut())})
+    found = device.call("infer_face", image={"data": photograph("astronaut")})
     best = found["objects"][0]
     assert iou(best["box"], (180, 82, 274, 176)) >= 0.8
     assert best["score"] >= 0.85
@@ -42,7 +46,7 @@ def test_the_face_on_astronaut_is_found_where_it_is(device: Daemon) -> None:
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_no_face_is_seen_where_there_is_none(device: Daemon, name: str) -> None:
-    found = device.call("infer_face", image={"data": png(getattr(data, name)())}, threshold=0.6)
+    found = device.call("infer_face", image={"data": photograph(name)}, threshold=0.6)
     assert found["objects"] == []
 
 
@@ -51,7 +55,7 @@ def test_no_face_is_seen_where_there_is_none(device: Daemon, name: str) -> None:
     ("name", "label"), [("chelsea", "Egyptian cat"), ("coffee", "espresso"), ("rocket", "missile")]
 )
 def test_imagenet_names_what_a_picture_shows(device: Daemon, name: str, label: str, variant: str) -> None:
-    found = device.call("infer_imagenet", image={"data": png(getattr(data, name)())}, variant=variant)
+    found = device.call("infer_imagenet", image={"data": photograph(name)}, variant=variant)
     assert found["labels"][0]["label"] == label
     assert found["ran"]["variant"] == variant
 
@@ -96,8 +100,43 @@ def test_the_annotated_picture_comes_back_as_a_png_of_the_same_size(device: Daem
 
 def test_a_picture_by_path_is_refused_outside_the_roots(device: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "secret.png"
-    file.write_bytes(png(data.coffee()))
+    file.write_bytes(photograph("coffee"))
     with device.client() as client:
         answer = client.call_tool("infer_face", {"image": {"path": str(file)}})
     assert answer.is_error
     assert answer.structured["error"] == "NotAllowed"
+
+
+@pytest.mark.parametrize("variant", ["f32", "int8"])
+def test_held_out_digits_are_read(device: Daemon, variant: str) -> None:
+    labels = "".join((DEMO / "held_out_digits.txt").read_text().split())
+    with Image.open(DEMO / "held_out_digits.png") as sheet:
+        corners = [(28 * (n % 40), 28 * (n // 40)) for n in range(len(labels))]
+        digits = [png(sheet.crop((x, y, x + 28, y + 28))) for x, y in corners]
+    with device.client() as client:
+        read = [
+            client.call_tool("infer_digits", {"image": {"data": digit}, "variant": variant}).structured[
+                "labels"
+            ]
+            for digit in digits
+        ]
+    right = sum(found[0]["label"] == label for found, label in zip(read, labels, strict=True))
+    assert right / len(labels) >= 0.96
+
+
+@pytest.mark.parametrize("variant", ["f32", "int8"])
+def test_anomalous_readings_are_told_from_normal_ones(device: Daemon, variant: str) -> None:
+    with (DEMO / "held_out_readings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    normal: list[float] = []
+    anomalous: list[float] = []
+    with device.client() as client:
+        for row in rows:
+            is_anomaly = row.pop("anomalous") == "1"
+            values = {name: float(value) for name, value in row.items()}
+            found = client.call_tool(
+                "infer_shuttle_radiator", {"values": values, "variant": variant}
+            ).structured
+            (anomalous if is_anomaly else normal).append(found["score"])
+    above = sum(a > n for a in anomalous for n in normal)  # the area under the ROC curve, by its definition
+    assert above / (len(anomalous) * len(normal)) >= 0.99

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from edged.mcp.catalog import Principal, Tier, ToolResult
-from edged.mcp.conversation import InFlight
+from edged.mcp.request import InFlight
 from edged.mcp.server import Server
 
 MODERN = {

@@ -50,7 +50,7 @@ def _held(path: Path) -> Iterator[None]:
         yield
 
 
-def target(  # noqa: PLR0917 - as the value it makes
+def target(
     height: int,
     width: int,
     colour: Colour = "rgb",

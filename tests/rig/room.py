@@ -18,11 +18,11 @@ import msgspec
 from edged.inference import runtime
 from edged.inference.config import InferenceConfig
 from edged.inference.kernels.plain import PlainKernels
-from edged.inference.library import Library
 from edged.inference.manifest import Manifest
-from edged.inference.preflight import Preflight
+from edged.inference.models.library import Library
 from edged.inference.request import Numbers, Request
 from edged.inference.scheduler import Scheduler
+from edged.inference.trial.preflight import Preflight
 from edged.inference.values import Answer
 from edged.limits import UNCONSTRAINED, Limits
 from tests.rig.tflite import Builder

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-FETCHED = Path(os.environ.get("EDGED_WEIGHTS", CHECKOUT / ".cache" / "weights"))
+FETCHED = Path(os.environ.get("EDGED_MODELS", CHECKOUT / ".cache" / "models"))
 
 
 def fetched() -> Path:

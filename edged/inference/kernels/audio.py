@@ -5,7 +5,6 @@ noise reduction, per-channel gain (PCAN), logarithm. Bit for bit the arithmetic 
 microfrontend/lib and of kissfft's 16-bit build, which it calls; `frontend.py` makes the tables.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes pointers and numbers, by position
 from __future__ import annotations
 
 import math

@@ -1,6 +1,5 @@
 """The kernel that thins out boxes."""
 
-# ruff: noqa: PLR0917 - a kernel takes pointers and numbers, by position
 from __future__ import annotations
 
 import numpy as np

@@ -5,20 +5,28 @@ fourth being the next pixel's first, so that one vector operation serves all its
 floats, the fourth being overwritten by the next pixel. `ints[WIDE]` columns from the left may be handled so;
 the rest, where a fourth byte or float may not exist, go channel by channel.
 
-`ints` and `floats` are a plan made by `plans.py`: a header with the slots named below, then the tables.
+Grey and YUV have no such groups: there two rows are blended into one of floats, from which each column is taken.
+
+`ints` and `floats` are a plan made by `plans.py`: a header with the slots named below, then the tables. `scratch`
+holds a row as luma and chroma, a row as the tensor wants it before quantising, and the blended rows.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes pointers and numbers, by position
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from edged.inference.kernels.abi import F32, I64, U8, Answer, Number, kernel
 
 # Slots of `ints`
-KIND, ROWS, COLUMNS, TOP, LEFT, HEIGHT, WIDTH, CHANNELS, WIDE, SWAP, FLIP, V_AFTER_U = range(12)
-# then y0 y1 (ROWS each), x0 x1 (COLUMNS each): byte offsets of the neighbours; for YUV the same for chroma
-INTS_HEAD = 12
+KIND, ROWS, COLUMNS, TOP, LEFT, HEIGHT, WIDTH, CHANNELS, WIDE, SWAP, FLIP, ROW, CHROMA_ROW, V_AFTER_U = range(
+    14
+)
+# then y0 y1 (ROWS each), where the neighbours' rows begin in the picture; x0 x1 (COLUMNS each), where the neighbours
+# begin in their row. For YUV the same for chroma; its row of CHROMA_ROW bytes is put behind luma's of ROW bytes (in
+# YUYV they are one).
+INTS_HEAD = 14
 
 # Slots of `floats`: four of each, one a channel and one to fill a vector
 SCALE, BIAS, PAD, WEIGHT = 0, 4, 8, 12
@@ -108,56 +116,55 @@ def grey_of_colour_line(src: U8, ints: I64, floats: F32, i: int, line: F32, at: 
         line[at + j] = (c0 * w0 + c1 * w1 + c2 * w2) * s + b
 
 
-def resample_line(
-    src: U8, ints: I64, ys: int, xs: int, floats: F32, fys: int, i: int, line: F32, at: int
+def blend_rows(src: U8, top: int, bottom: int, count: int, fy: Number, scratch: F32, at: int) -> None:
+    """Two rows of `count` bytes as one of floats."""
+    rest = _ONE - fy
+    for k in range(count):
+        scratch[at + k] = np.float32(src[top + k]) * rest + np.float32(src[bottom + k]) * fy
+
+
+def take_columns(
+    scratch: F32, row: int, ints: I64, xs: int, floats: F32, fxs: int, columns: int, at: int
 ) -> None:
-    """One row of one plane, unscaled: its neighbours' offsets at `ys` and `xs`, their shares at `fys`."""
-    rows, columns = ints[ROWS], ints[COLUMNS]
-    top, bottom, fy = ints[ys + i], ints[ys + rows + i], floats[fys + i]
+    """Every output column of a blended row that begins at `row`, its neighbours at `xs`, their shares at `fxs`."""
     for j in range(columns):
-        x0, x1 = ints[xs + j], ints[xs + columns + j]
-        line[at + j] = lerp4(
-            src[top + x0], src[top + x1], src[bottom + x0], src[bottom + x1], floats[fys + rows + j], fy
-        )
+        f = floats[fxs + j]
+        scratch[at + j] = scratch[row + ints[xs + j]] * (_ONE - f) + scratch[row + ints[xs + columns + j]] * f
+
+
+def luma_line(src: U8, ints: I64, floats: F32, i: int, scratch: F32, row: int) -> None:
+    """One row of grey, or of YUV's luma, resized, to the front of `scratch`; the blended row stays at `row`."""
+    rows, columns = ints[ROWS], ints[COLUMNS]
+    top, bottom = ints[INTS_HEAD + i], ints[INTS_HEAD + rows + i]
+    blend_rows(src, top, bottom, ints[ROW], floats[FLOATS_HEAD + i], scratch, row)
+    take_columns(scratch, row, ints, INTS_HEAD + 2 * rows, floats, FLOATS_HEAD + rows, columns, 0)
 
 
 def mono_line(src: U8, ints: I64, floats: F32, i: int, scratch: F32, line: F32, at: int) -> None:
     """One row of grey, or of YUV's luma, to one channel or to three equal ones."""
     columns, channels = ints[COLUMNS], ints[CHANNELS]
-    resample_line(src, ints, INTS_HEAD, INTS_HEAD + 2 * ints[ROWS], floats, FLOATS_HEAD, i, scratch, 0)
+    luma_line(src, ints, floats, i, scratch, 6 * columns + 1)
     if ints[KIND] == LUMA:
         for j in range(columns):
             scratch[j] = min(max((scratch[j] - BLACK) * LUMA_GAIN, _ZERO), _MAX)
-    if channels == 1:
-        s, b = floats[SCALE], floats[BIAS]
+    for c in range(channels):
+        s, b = floats[SCALE + c], floats[BIAS + c]
         for j in range(columns):
-            line[at + j] = scratch[j] * s + b
-    else:
-        for j in range(columns):
-            for c in range(3):
-                line[at + 3 * j + c] = scratch[j] * floats[SCALE + c] + floats[BIAS + c]
+            line[at + channels * j + c] = scratch[j] * s + b
 
 
 def yuv_line(src: U8, ints: I64, floats: F32, i: int, scratch: F32, line: F32, at: int) -> None:
     """One row from NV12 or YUYV to three channels: luma and chroma resized, then converted."""
-    rows, columns, v_after_u = ints[ROWS], ints[COLUMNS], ints[V_AFTER_U]
-    xs = INTS_HEAD + 2 * rows
-    cys = xs + 2 * columns
-    cxs = cys + 2 * rows
-    fxs = FLOATS_HEAD + rows
-    cfys = fxs + columns
-    top, bottom, fy = ints[INTS_HEAD + i], ints[INTS_HEAD + rows + i], floats[FLOATS_HEAD + i]
-    ctop, cbottom, cfy = ints[cys + i], ints[cys + rows + i], floats[cfys + i]
+    rows, columns = ints[ROWS], ints[COLUMNS]
+    row, cys = 6 * columns + 1, INTS_HEAD + 2 * rows + 2 * columns
+    cxs, cfys = cys + 2 * rows, FLOATS_HEAD + rows + columns
     us, vs = columns, 2 * columns
-    for j in range(columns):
-        x0, x1, f = ints[xs + j], ints[xs + columns + j], floats[fxs + j]
-        scratch[j] = lerp4(src[top + x0], src[top + x1], src[bottom + x0], src[bottom + x1], f, fy)
-    for j in range(columns):
-        x0, x1, f = ints[cxs + j], ints[cxs + columns + j], floats[cfys + rows + j]
-        p, q, r, s = ctop + x0, ctop + x1, cbottom + x0, cbottom + x1
-        scratch[us + j] = lerp4(src[p], src[q], src[r], src[s], f, cfy)
-        d = v_after_u
-        scratch[vs + j] = lerp4(src[p + d], src[q + d], src[r + d], src[s + d], f, cfy)
+    luma_line(src, ints, floats, i, scratch, row)
+    blend_rows(
+        src, ints[cys + i], ints[cys + rows + i], ints[CHROMA_ROW], floats[cfys + i], scratch, row + ints[ROW]
+    )
+    take_columns(scratch, row, ints, cxs, floats, cfys + rows, columns, us)
+    take_columns(scratch, row + ints[V_AFTER_U], ints, cxs, floats, cfys + rows, columns, vs)
     s0, s1, s2 = floats[SCALE], floats[SCALE + 1], floats[SCALE + 2]
     b0, b1, b2 = floats[BIAS], floats[BIAS + 1], floats[BIAS + 2]
     swap = ints[SWAP] != 0
@@ -187,50 +194,50 @@ def any_line(src: U8, ints: I64, floats: F32, i: int, scratch: F32, line: F32, a
         mono_line(src, ints, floats, i, scratch, line, at)
 
 
-def pad_f32(out: F32, floats: F32, channels: int, start: int, end: int) -> None:
+def pad(out: Any, channels: int, start: int, end: int, first: Number, second: Number, third: Number) -> None:
     """The border's colour into pixels `start` to `end`."""
-    for k in range(start, end):
-        for c in range(channels):
-            out[k * channels + c] = floats[PAD + c]
-
-
-def pad_u8(out: U8, floats: F32, flip: int, channels: int, start: int, end: int) -> None:
-    """The border's colour, already quantised, into pixels `start` to `end`."""
-    for k in range(start, end):
-        for c in range(channels):
-            out[k * channels + c] = np.uint8(np.int32(floats[PAD + c])) ^ np.uint8(flip)
+    if channels == 1:
+        for k in range(start, end):
+            out[k] = first
+    else:
+        for k in range(start, end):
+            out[3 * k] = first
+            out[3 * k + 1] = second
+            out[3 * k + 2] = third
 
 
 def fit_f32(src: U8, out: F32, ints: I64, floats: F32, scratch: F32) -> Answer:
     """Fit `src` into `out`, a float32 tensor."""
     rows, columns, channels = ints[ROWS], ints[COLUMNS], ints[CHANNELS]
     top, left, width = ints[TOP], ints[LEFT], ints[WIDTH]
-    pad_f32(out, floats, channels, 0, top * width + left)
+    p0, p1, p2 = floats[PAD], floats[PAD + 1], floats[PAD + 2]
+    pad(out, channels, 0, top * width + left, p0, p1, p2)
     for i in range(rows):
         start = (top + i) * width + left
         any_line(src, ints, floats, i, scratch, out, start * channels)
-        end = (top + rows - 1) * width + left + columns if i == rows - 1 else start + width
-        pad_f32(out, floats, channels, start + columns, end)
-    pad_f32(out, floats, channels, (top + rows - 1) * width + left + columns, ints[HEIGHT] * width)
+        end = start + width if i < rows - 1 else ints[HEIGHT] * width
+        pad(out, channels, start + columns, end, p0, p1, p2)
     return 0
 
 
 def fit_u8(src: U8, out: U8, ints: I64, floats: F32, scratch: F32) -> Answer:
     """Fit `src` into `out`, 8 bits wide: values biased to 0..255 and half up, the top bit flipped for int8."""
     rows, columns, channels = ints[ROWS], ints[COLUMNS], ints[CHANNELS]
-    top, left, width, flip = ints[TOP], ints[LEFT], ints[WIDTH], ints[FLIP]
+    top, left, width, flip = ints[TOP], ints[LEFT], ints[WIDTH], np.uint8(ints[FLIP])
+    p0 = np.uint8(np.int32(floats[PAD])) ^ flip
+    p1 = np.uint8(np.int32(floats[PAD + 1])) ^ flip
+    p2 = np.uint8(np.int32(floats[PAD + 2])) ^ flip
     line = 3 * columns
-    pad_u8(out, floats, flip, channels, 0, top * width + left)
+    pad(out, channels, 0, top * width + left, p0, p1, p2)
     for i in range(rows):
         start = (top + i) * width + left
         any_line(src, ints, floats, i, scratch, scratch, line)
         at = start * channels
         for k in range(columns * channels):
             value = min(max(scratch[line + k], _ZERO), _MAX)
-            out[at + k] = np.uint8(np.int32(value)) ^ np.uint8(flip)
-        end = (top + rows - 1) * width + left + columns if i == rows - 1 else start + width
-        pad_u8(out, floats, flip, channels, start + columns, end)
-    pad_u8(out, floats, flip, channels, (top + rows - 1) * width + left + columns, ints[HEIGHT] * width)
+            out[at + k] = np.uint8(np.int32(value)) ^ flip
+        end = start + width if i < rows - 1 else ints[HEIGHT] * width
+        pad(out, channels, start + columns, end, p0, p1, p2)
     return 0
 
 
@@ -239,11 +246,12 @@ HELPERS = (
     colour_lanes,
     colour_line,
     grey_of_colour_line,
-    resample_line,
+    blend_rows,
+    take_columns,
+    luma_line,
     mono_line,
     yuv_line,
     any_line,
-    pad_f32,
-    pad_u8,
+    pad,
 )
 KERNELS = (kernel(fit_f32, contract=True), kernel(fit_u8, contract=True))

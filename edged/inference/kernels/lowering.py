@@ -3,7 +3,7 @@
 Imported where something is compiled (`build.py`, `jit.py`) and nowhere else.
 """
 
-# ruff: noqa: ARG001, PLR0917 - what extends numba takes what the call it stands for does
+# ruff: noqa: ARG001 - what extends numba takes what the call it stands for does
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -101,16 +101,27 @@ def _stored(values: NDArray[Any], target: Target) -> NDArray[Any]:
 
 def _bilinear(plane: _Bytes, y: Axis, x: Axis) -> Floats:
     """A plane (h, w, c) resampled, float32 (rows, columns, c)."""
+    share = np.repeat(x.share, plane.shape[2])
     above, below = (
-        _between(lines[:, x.low], lines[:, x.high], x.share[:, None])
-        for lines in (plane[y.low], plane[y.high])
+        _towards(_columns(lines, x.low), _columns(lines, x.high), share)
+        for lines in (np.ascontiguousarray(plane[y.low]), np.ascontiguousarray(plane[y.high]))
     )
-    return _between(above, below, y.share[:, None, None])
+    return _towards(above, below, y.share[:, None]).reshape(y.share.size, x.share.size, -1)
 
 
-def _between(a: NDArray[Any], b: NDArray[Any], share: Floats) -> Floats:
-    mixed: Floats = a * (np.float32(1) - share) + b * share
-    return mixed
+def _columns(lines: _Bytes, index: NDArray[np.int64]) -> Floats:
+    """Some pixels of every line, float32 (rows, columns * c): taken whole, which is twice as quick as by channel."""
+    rows, width, channels = lines.shape
+    pixels = lines.view(f"V{channels}").reshape(rows, width).take(index, axis=1)
+    return pixels.view(np.uint8).reshape(rows, -1).astype(np.float32)
+
+
+def _towards(a: Floats, b: Floats, share: Floats) -> Floats:
+    """A moved towards b, in place."""
+    b -= a
+    b *= share
+    a += b
+    return a
 
 
 def _colours(layout: Layout, target: Target, how: Resize, pixels: _Bytes) -> Floats:

@@ -175,8 +175,8 @@ def plan(layout: Layout, height: int, width: int, target: Target) -> Plan:
     how = resize(layout, height, width, target)
     ints = np.concatenate([_ints_head(layout, width, target, how), *_offsets(layout, height, width, how)])
     floats = np.concatenate([_floats_head(layout, target), *_shares(how)]).astype(np.float32)
-    columns = how.region.columns
-    return Plan(how.placement, ints, floats, np.zeros(6 * columns + 4, np.float32))
+    blended = 0 if _kind(layout, target) in {image.COLOUR, image.GREY_OF_COLOUR} else 2 * width
+    return Plan(how.placement, ints, floats, np.zeros(6 * how.region.columns + 1 + blended, np.float32))
 
 
 def _kind(layout: Layout, target: Target) -> int:
@@ -205,6 +205,8 @@ def _ints_head(layout: Layout, width: int, target: Target, how: Resize) -> NDArr
     head[image.WIDE] = min(readable, columns - 1)
     head[image.SWAP] = _swap(layout, target)
     head[image.FLIP] = 0x80 if target.dtype.name == "int8" else 0
+    head[image.ROW] = width * step
+    head[image.CHROMA_ROW] = width if layout is Layout.NV12 else 0
     head[image.V_AFTER_U] = 2 if layout is Layout.YUYV else 1
     return head
 
@@ -215,10 +217,10 @@ def _offsets(layout: Layout, height: int, width: int, how: Resize) -> list[NDArr
     tables = [how.y.low * stride, how.y.high * stride, how.x.low * step, how.x.high * step]
     if how.chroma_x is None or how.chroma_y is None:
         return tables
-    nv12 = layout is Layout.NV12
-    first, across = (height * width, 2) if nv12 else (1, 4)
-    rows = [first + index * stride for index in (how.chroma_y.low, how.chroma_y.high)]
-    return [*tables, *rows, how.chroma_x.low * across, how.chroma_x.high * across]
+    if layout is Layout.YUYV:
+        return [*tables, tables[0], tables[1], how.chroma_x.low * 4 + 1, how.chroma_x.high * 4 + 1]
+    rows = [(height + index) * width for index in (how.chroma_y.low, how.chroma_y.high)]
+    return [*tables, *rows, width + how.chroma_x.low * 2, width + how.chroma_x.high * 2]
 
 
 def _shares(how: Resize) -> list[NDArray[np.float32]]:

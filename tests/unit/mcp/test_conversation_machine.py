@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edged.errors import NotReady
 from edged.mcp.catalog import ToolResult
 from edged.mcp.config import McpConfig
-from edged.mcp.conversation import InFlight
+from edged.mcp.request import InFlight
 from edged.mcp.server import Server
 from tests.rig.desk import MODERN, Desk
 from tests.rig.echo_server import INFO

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from edged.errors import NotReady
-from edged.mcp.catalog import Catalog, Tier, Tool, ToolResult
+from edged.mcp.catalog import Blob, Tier
 from edged.mcp.config import McpConfig
 from edged.mcp.legacy import REVISIONS
 from edged.mcp.server import Server
@@ -17,6 +19,7 @@ from tests.rig.desk import MODERN, Desk
 from tests.rig.echo_server import INFO, METHODS, catalog
 from tests.rig.late import late_catalog
 
+LARGE = "AAAA" * 2000
 SERVER_INFO = {"io.modelcontextprotocol/serverInfo": {"name": "echo", "version": "1", "title": "Echo"}}
 
 
@@ -264,6 +267,18 @@ class TestToolCalls:
     def test_a_call_without_a_name_is_refused(self, desk: Desk, params: dict[str, Any]) -> None:
         assert desk.ask_modern("tools/call", params)["error"]["code"] == -32602
 
+    def test_a_fault_of_our_own_is_logged_and_answered_and_the_conversation_goes_on(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        offered = catalog()
+        tool = offered.get("echo")
+        assert tool is not None
+        offered.put(dataclasses.replace(tool, arguments=cast("type[msgspec.Struct]", complex | Blob)))
+        desk = Desk(Server(offered, INFO))
+        assert call(desk, "echo", {"text": LARGE})["error"] == {"code": -32603, "message": "internal error"}
+        assert len(caplog.records) == 1
+        assert "result" in call(desk, "weigh", {"data": LARGE})
+
 
 class TestWorkInFlight:
     def test_progress_increases_until_the_answer_and_only_where_it_was_asked_for(self, slow: Desk) -> None:
@@ -439,22 +454,3 @@ def test_notifications_are_never_answered(desk: Desk, caplog: pytest.LogCaptureF
     caplog.set_level(logging.DEBUG)
     for method in ("notifications/initialized", "notifications/cancelled", "tools/call", "nonsense"):
         assert desk.notify(method, {"name": "echo"}) == []
-
-
-def test_a_fault_of_ours_outside_a_handler_is_answered_and_keeps_its_text_to_itself(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    offered = Catalog()
-    broken = Tool(
-        name="broken",
-        title="",
-        description="",
-        arguments=int,  # type: ignore[arg-type] # what no schema can be made of
-        handler=lambda _call, _arguments: ToolResult(structured={}, text=""),
-        tier=Tier.READ,
-    )
-    offered.put(broken)
-    desk = Desk(Server(offered, INFO))
-    answer = desk.ask_modern("tools/list")
-    assert answer["error"] == {"code": -32603, "message": "internal error"}
-    assert "request failed" in caplog.text
