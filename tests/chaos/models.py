@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,13 +75,13 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def watched(seed: int, runs: range, directory: Path, runtime: str) -> Counter[tuple[str, str]]:
+def watched(results: Iterable[Result]) -> Counter[tuple[str, str]]:
     """Every fate, counted; failures are told as they happen."""
     fates = Counter[tuple[str, str]]()
-    for result in storm(seed, runs, directory, runtime):
+    for result in results:
         fates[result.kind, result.fate] += 1
         if result.fate in FAILURES:
-            say(f"seed {seed} run {result.run} ({result.kind}) {result.fate}: {result.said}")
+            say(f"run {result.run} ({result.kind}) {result.fate}: {result.said}")
     return fates
 
 
@@ -92,12 +92,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1100)
     parser.add_argument("--first", type=int, default=0, help="run to begin with, to repeat a failure")
     parser.add_argument("--runtime", choices=("litert", "tflite"), default="litert")
+    parser.add_argument("--kind", choices=("corrupted", "structural"), help="only these")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     end = options.first + options.runs
     parts = [range(options.first + worker, end, options.workers) for worker in range(options.workers)]
     with tempfile.TemporaryDirectory(dir=MEMORY) as directory, ThreadPoolExecutor(options.workers) as pool:
-        work = [pool.submit(watched, options.seed, part, Path(directory), options.runtime) for part in parts]
+        work = [
+            pool.submit(watched, storm(options.seed, part, Path(directory), options.runtime, options.kind))
+            for part in parts
+        ]
         fates = sum((task.result() for task in work), Counter[tuple[str, str]]())
     failures = sum(count for (_, fate), count in fates.items() if fate in FAILURES)
     for (kind, fate), count in sorted(fates.items()):

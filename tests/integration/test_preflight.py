@@ -138,12 +138,11 @@ def test_a_crash_is_refused_with_the_signal_and_what_was_being_done(attempt: Try
         preflight,
         "_BOOT",
         preflight._BOOT.replace(
-            "main(",
-            "import edged.inference.trial.exercise as e, os; e._rehearse = lambda *a: os.abort(); main(",
+            "main(", "import edged.inference.trial.exercise as e, os; e.golden = lambda *a: os.abort(); main("
         ),
     )
-    with pytest.raises(BadModel, match=r"only.tflite: killed by SIGABRT while loading"):
-        attempt(dense())
+    with pytest.raises(BadModel, match=r"only.tflite: killed by SIGABRT while running the golden"):
+        attempt(dense(), golden=b"any")
 
 
 def test_a_division_by_zero_in_a_kernel_never_reaches_us(attempt: Try) -> None:
@@ -159,6 +158,33 @@ def test_a_model_that_never_ends_is_refused_for_its_time(attempt: Try) -> None:
 def test_a_model_over_the_memory_cap_is_refused(attempt: Try) -> None:
     with pytest.raises(BadModel, match=r"only.tflite: "):
         attempt(greedy(), memory_bytes=400 << 20)
+
+
+def test_a_tensor_that_turns_out_larger_than_declared_is_refused(attempt: Try) -> None:
+    """XNNPACK believes the declaration, and writes past the end of the smaller tensor."""
+    build = Builder()
+    x, y = build.tensor("x", (1, 64)), build.tensor("y", (1, 8))
+    build.op(Op.ABS, [x], [y], options("Abs"))
+    with pytest.raises(BadModel, match=r"tensor 1 of subgraph 0 is declared \[1, 8\] and becomes \[1, 64\]"):
+        attempt(build.finish([x], [y]))
+
+
+def detector() -> bytes:
+    """TFLite_Detection_PostProcess on four anchors, its outputs without a declared shape as converters leave them."""
+    build = Builder()
+    boxes, scores = build.tensor("boxes", (1, 4, 4)), build.tensor("scores", (1, 4, 3))
+    anchors = build.tensor("anchors", (4, 4), data=np.full((4, 4), 0.5))
+    found = [build.tensor(name, ()) for name in ("found", "classes", "chances", "count")]
+    settings = {
+        "max_detections": 2, "max_classes_per_detection": 1, "num_classes": 2, "nms_score_threshold": 0.1,
+        "nms_iou_threshold": 0.5, "y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0,
+    }  # fmt: skip
+    build.custom("TFLite_Detection_PostProcess", [boxes, scores, anchors], found, settings)
+    return build.finish([boxes, scores], found)
+
+
+def test_outputs_whose_shape_only_a_custom_operator_knows_are_reported_as_they_turn_out(attempt: Try) -> None:
+    assert [t.shape for t in attempt(detector()).outputs] == [(1, 2, 4), (1, 2), (1, 2), (1,)]
 
 
 def test_nan_for_zeros_is_refused_with_the_outputs_name(attempt: Try) -> None:

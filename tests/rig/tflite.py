@@ -15,6 +15,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 from numpy.typing import ArrayLike, NDArray
 
 Op = schema.BuiltinOperator
@@ -41,6 +42,7 @@ class Builder:
         self.operators: list[Any] = []
         self.codes: dict[tuple[int, int], int] = {}
         self.buffers: list[Any] = [schema.BufferT()]
+        self.custom_code: bytes | None = None
 
     def tensor(
         self,
@@ -87,6 +89,12 @@ class Builder:
             operator.builtinOptionsType = getattr(Options, type(options).__name__.removesuffix("T"))
         self.operators.append(operator)
 
+    def custom(self, name: str, inputs: Sequence[int], outputs: Sequence[int], settings: object) -> None:
+        """Add a custom operator; its settings go into a FlexBuffer."""
+        self.op(Op.CUSTOM, inputs, outputs)
+        self.custom_code = name.encode()
+        self.operators[-1].customOptions = np.frombuffer(flexbuffers.Dumps(settings), np.uint8)
+
     def fully_connected(self, x: int, weights: ArrayLike, bias: ArrayLike, y: int) -> None:
         """y = x weights' + bias, in float32; weights (outputs, inputs)."""
         weights, bias = np.asarray(weights, np.float32), np.asarray(bias, np.float32)
@@ -101,12 +109,18 @@ class Builder:
         graph.inputs, graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
         model = schema.ModelT()
         model.version, model.subgraphs, model.buffers = 3, [graph], self.buffers
-        model.operatorCodes = [_code(code, version) for code, version in self.codes]
+        model.operatorCodes = [self._code(code, version) for code, version in self.codes]
         return model
 
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The .tflite file."""
         return pack(self.model(inputs, outputs))
+
+    def _code(self, code: int, version: int) -> Any:
+        entry = schema.OperatorCodeT()
+        entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), version
+        entry.customCode = self.custom_code if code == Op.CUSTOM else None
+        return entry
 
 
 def options(name: str, **fields: object) -> Any:
@@ -131,9 +145,3 @@ def pack(model: Any) -> bytes:
 def unpack(content: bytes) -> Any:
     """A .tflite file as an object tree."""
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-
-
-def _code(code: int, version: int) -> Any:
-    entry = schema.OperatorCodeT()
-    entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), version
-    return entry

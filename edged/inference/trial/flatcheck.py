@@ -26,6 +26,7 @@ BITS = {
     17: 4, 18: 16, 19: 2, 20: 4, 21: 8, 22: 8,
 }  # fmt: skip
 STRING, RESOURCE, VARIANT = 5, 13, 14
+CUSTOM = 32  # BuiltinOperator
 RANGES = {3: (0, 255), 9: (-128, 127), 17: (-8, 7), 7: (-(1 << 15), (1 << 15) - 1)}
 
 # BuiltinOptions members that name subgraphs: union tag -> slots
@@ -55,13 +56,31 @@ def problem(data: bytes) -> str | None:
     return None
 
 
+def declared_shapes(data: bytes) -> list[dict[int, tuple[int, ...]]]:
+    """By subgraph, the shape that a sound file declares for each tensor.
+
+    Left out are the tensors that a custom operator writes and no other reads: only it knows their shape.
+    """
+    model = root(data, IDENTIFIER)
+    custom = {i for i, table in enumerate(model.tables(1, MAX_OPERATORS)) if _code(table) == CUSTOM}
+    return [_declared(graph, custom) for graph in model.tables(2, MAX_SUBGRAPHS)]
+
+
+def _declared(graph: Table, custom: set[int]) -> dict[int, tuple[int, ...]]:
+    operators = graph.tables(3, MAX_OPERATORS)
+    read = {index for table in operators for index in table.numbers(1, "i")}
+    own = {i for table in operators if table.scalar(0, "I", 0) in custom for i in table.numbers(2, "i")}
+    shapes = {index: table.numbers(0, "i") for index, table in enumerate(graph.tables(0, MAX_TENSORS))}
+    return {index: shape for index, shape in shapes.items() if index not in own - read}
+
+
 def _model(data: bytes) -> None:
     model = root(data, IDENTIFIER)
     if (version := model.scalar(0, "I", 0)) != 3:
         raise Malformed(f"schema version {version}, where 3 is known")
     codes = model.tables(1, MAX_OPERATORS)
     for table in codes:
-        _check_code(table)
+        _code(table)
     graphs = model.tables(2, MAX_SUBGRAPHS)
     buffers = [_buffer(table, index) for index, table in enumerate(model.tables(4, MAX_TENSORS))]
     model.string(3)
@@ -84,11 +103,12 @@ def _model(data: bytes) -> None:
     _signatures(model, counts)
 
 
-def _check_code(table: Table) -> None:
+def _code(table: Table) -> int:
     table.string(1)
     code = max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))
     if code < 0:
         raise Malformed(f"operator code {code} is negative")
+    return code
 
 
 def _buffer(table: Table, index: int) -> int:

@@ -8,6 +8,7 @@ loads it again, under an allocator that fills memory with garbage. A pass is evi
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -35,6 +36,8 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
+_HEAP_CHECKER = "libc_malloc_debug.so.0"
+"""Beside glibc since 2.34; it aborts where a freed block was overrun (MALLOC_CHECK_, mallopt(3))."""
 _PASSED_ON = ("LD_LIBRARY_PATH",)
 _REPORT_CAP = 1 << 20
 _STDERR_CAP = 4096
@@ -143,10 +146,26 @@ def _spawn(task: Task, errors: int) -> subprocess.Popen[bytes]:
             pass_fds=handed,
             start_new_session=True,
             cwd="/",
-            env=_ENVIRONMENT | {key: os.environ[key] for key in _PASSED_ON if key in os.environ},
+            env=_environment(),
         )
     except OSError as exc:
         raise DeviceError(f"cannot start a pre-flight: {exc.strerror}") from exc
+
+
+@functools.cache
+def _heap_checker() -> str | None:
+    """The path of glibc's heap checker, where it is installed."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        if line.endswith("/libc.so.6"):
+            checker = Path(line.split(maxsplit=5)[5]).with_name(_HEAP_CHECKER)
+            return str(checker) if checker.exists() else None
+    return None
+
+
+def _environment() -> dict[str, str]:
+    passed_on = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
+    checked = {"LD_PRELOAD": checker, "MALLOC_CHECK_": "3"} if (checker := _heap_checker()) else {}
+    return _ENVIRONMENT | checked | passed_on
 
 
 def _search_path() -> str:

@@ -43,11 +43,12 @@ def fly(task: Task) -> Report:
     content = os.pread(task.model_fd, os.fstat(task.model_fd).st_size, 0)
     if problem := flatcheck.problem(content):
         raise Unfit(problem)
+    shapes = flatcheck.declared_shapes(content)
     del content
     tell(task, Line("starting"))
     from edged.inference.trial import exercise  # noqa: PLC0415 - NumPy and TFLite, only for a file worth it
 
-    return exercise.run(task, lambda doing: tell(task, Line(doing)))
+    return exercise.run(task, shapes, lambda doing: tell(task, Line(doing)))
 
 
 def limit(task: Task) -> None:
