@@ -19,7 +19,7 @@ import msgspec
 from edged import __version__, systemd
 from edged.config import LIVE, Config, changes
 from edged.errors import BadConfig, DeviceError, EdgedError, StorageError
-from edged.inference.library import Library
+from edged.inference.models.library import Library
 from edged.limits import UNCONSTRAINED, Limits
 from edged.links.unix import UnixLink
 from edged.mcp.access import Access
@@ -37,7 +37,7 @@ from edged.tools.serving import Serving
 if TYPE_CHECKING:
     from edged.inference.runtime import Runtime
     from edged.inference.scheduler import Scheduler
-    from edged.inference.trial import Report, Trial
+    from edged.inference.trial.report import Report, Trial
 
 LOG = logging.getLogger("edged")
 
@@ -147,7 +147,7 @@ class Daemon:
         return library
 
     def _preflight(self, trial: Trial) -> Report:
-        from edged.inference.preflight import Preflight  # noqa: PLC0415 - only who installs a model needs it
+        from edged.inference.trial.preflight import Preflight  # noqa: PLC0415 - only who installs a model needs it
 
         return Preflight(self._proven_runtime().key)(trial)
 

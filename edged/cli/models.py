@@ -45,7 +45,11 @@ def show_one(arguments: argparse.Namespace) -> int:
         show({"models": found}, as_json=True)
         return 0
     for entry in found:
-        show(entry, as_json=False)
+        variants = [
+            {**variant, "inputs": _shape(variant["inputs"]), "outputs": _shape(variant["outputs"])}
+            for variant in entry["variants"]
+        ]
+        show({**entry, "variants": variants}, as_json=False)
     return 0
 
 
@@ -133,4 +137,8 @@ def share(device: UnixClient, raw: bytes) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, list) else value
+    return ", ".join(variant["name"] for variant in value) if isinstance(value, list) else value
+
+
+def _shape(tensors: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{t['dtype']} {'x'.join(map(str, t['shape']))}" for t in tensors)

@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import BadArgument, BadModel
-from edged.inference import sound
 from edged.inference.config import InferenceConfig
-from edged.inference.decode import ImageDecoder, Seen
-from edged.inference.decoders import decoder
-from edged.inference.detectors import Asked, Scene
-from edged.inference.fit import differences
+from edged.inference.inputs import sound
+from edged.inference.inputs.picture import ImageDecoder, Seen
 from edged.inference.kernels.seam import Kernels, Target
-from edged.inference.listening import Listener
 from edged.inference.manifest import AudioInput, ImageInput, Keyword, Manifest, TensorInput, VectorInput
+from edged.inference.outputs.decoders import decoder
+from edged.inference.outputs.detectors import Asked, Scene
+from edged.inference.outputs.listening import Listener
+from edged.inference.outputs.tensors import flat, numbers, real, stored
 from edged.inference.request import Encoded, GivenTensors, Numbers, Pcm, Raw, Request
 from edged.inference.runtime import Interpreter, TensorSpec
 from edged.inference.streams import Key
-from edged.inference.tensors import flat, numbers, real, stored
-from edged.inference.trial import TensorInfo
+from edged.inference.trial.fit import differences
+from edged.inference.trial.report import TensorInfo
 from edged.inference.values import Finding, Labels, Objects
 
 
@@ -165,7 +165,7 @@ class ImagePipeline(_Simple):
         raise self._misfit(request)
 
     def _draw(self, seen: Seen, finding: Finding) -> bytes | None:
-        from edged.inference import annotate  # noqa: PLC0415 - Pillow costs 9 MB that few calls need
+        from edged.inference.outputs import annotate  # noqa: PLC0415 - Pillow costs 9 MB that few calls need
 
         if not isinstance(finding, Labels | Objects):
             return None

@@ -24,7 +24,6 @@ SERVER_KEY: Final = "io.modelcontextprotocol/serverInfo"
 LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 
-MISSING_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022
 
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
@@ -77,11 +76,3 @@ def check(meta: Meta) -> None:
         raise Failure(UNSUPPORTED_VERSION, f"protocol version {meta.version!r} is not supported", data)
     if meta.capabilities is UNSET:
         raise Failure(INVALID_PARAMS, f"$._meta: {CAPABILITIES_KEY} is required, and missing")
-
-
-def require(meta: Meta, needed: dict[str, Any]) -> None:
-    """Raise the Failure for a client that did not declare the ClientCapabilities a request needs."""
-    declared = meta.capabilities or {}
-    if missing := {name: value for name, value in needed.items() if name not in declared}:
-        names = ", ".join(sorted(missing))
-        raise Failure(MISSING_CAPABILITY, f"needs a client with {names}", {"requiredCapabilities": missing})

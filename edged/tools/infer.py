@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta
 
 from edged.errors import BadArgument, NotAllowed
-from edged.inference.decoders import describe
 from edged.inference.manifest import (
     Anomaly,
     AudioInput,
@@ -26,6 +25,7 @@ from edged.inference.manifest import (
     Tensors,
     VectorInput,
 )
+from edged.inference.outputs.decoders import describe
 from edged.inference.request import Encoded, Given, GivenTensors, Numbers, Pcm, Raw, Request
 from edged.inference.values import Answer, Deviation, Heard, Labels, Layout, Objects, Stages, TensorList
 from edged.mcp.catalog import Annotations, Call, Image, Tier, Tool, ToolResult

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from edged.inference.library import Slot
-from edged.inference.manifest import Manifest, Name, Version
+from edged.inference.manifest import Manifest, Name, Variant, Version
+from edged.inference.models.library import Slot
+from edged.inference.trial.report import Report, TensorInfo
 from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
 from edged.tools.arguments import Bytes, Sources
 from edged.tools.device import READ_ONLY, Nothing
@@ -56,6 +57,31 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     version: Annotated[Version | None, Meta(description="Default: every version")] = None
 
 
+class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant: what the manifest says of it, and what its pre-flight measured here."""
+
+    name: str
+    cost: float
+    accuracy: float | None
+    invoke_ms: float | None
+    memory_bytes: int | None
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    @classmethod
+    def of(cls, variant: Variant, report: Report | None) -> VariantEntry:
+        """A variant with its report; None where the record of it is damaged."""
+        return cls(
+            name=variant.name,
+            cost=variant.cost,
+            accuracy=variant.accuracy,
+            invoke_ms=round(report.invoke_ms, 3) if report else None,
+            memory_bytes=report.memory_bytes if report else None,
+            inputs=report.inputs if report else (),
+            outputs=report.outputs if report else (),
+        )
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One installed version."""
 
@@ -71,7 +97,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None
     licence: str | None
     source: str | None
-    variants: list[str]
+    variants: list[VariantEntry]
 
     @classmethod
     def of(cls, slot: Slot, manifest: Manifest | None) -> Entry:
@@ -86,7 +112,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             title=manifest.title if manifest else None,
             licence=manifest.licence if manifest else None,
             source=manifest.source if manifest else None,
-            variants=[variant.name for variant in manifest.variants] if manifest else [],
+            variants=[VariantEntry.of(v, slot.reports.get(v.name)) for v in manifest.variants]
+            if manifest
+            else [],
         )
 
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from edged.errors import BadManifest, EdgedError, StorageError
-from edged.inference.library import Library, Slot
 from edged.inference.manifest import Manifest
+from edged.inference.models.library import Library, Slot
 from edged.mcp.catalog import Catalog, Peer
 from edged.tasks import OneThread
 from edged.tools.arguments import Sources

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import wave
 from pathlib import Path
@@ -16,11 +17,15 @@ from tests.rig.daemon import Daemon
 DEMO = folder("models") / "demo"
 
 
+def png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
 def photograph(name: str) -> bytes:
     """One of scikit-image's pictures, as PNG."""
-    file = io.BytesIO()
-    Image.fromarray(getattr(data, name)()).save(file, "PNG")
-    return file.getvalue()
+    return png(Image.fromarray(getattr(data, name)()))
 
 
 def iou(box: dict[str, float], other: tuple[float, float, float, float]) -> float:
@@ -100,3 +105,38 @@ def test_a_picture_by_path_is_refused_outside_the_roots(device: Daemon, tmp_path
         answer = client.call_tool("infer_face", {"image": {"path": str(file)}})
     assert answer.is_error
     assert answer.structured["error"] == "NotAllowed"
+
+
+@pytest.mark.parametrize("variant", ["f32", "int8"])
+def test_held_out_digits_are_read(device: Daemon, variant: str) -> None:
+    labels = "".join((DEMO / "held_out_digits.txt").read_text().split())
+    with Image.open(DEMO / "held_out_digits.png") as sheet:
+        corners = [(28 * (n % 40), 28 * (n // 40)) for n in range(len(labels))]
+        digits = [png(sheet.crop((x, y, x + 28, y + 28))) for x, y in corners]
+    with device.client() as client:
+        read = [
+            client.call_tool("infer_digits", {"image": {"data": digit}, "variant": variant}).structured[
+                "labels"
+            ]
+            for digit in digits
+        ]
+    right = sum(found[0]["label"] == label for found, label in zip(read, labels, strict=True))
+    assert right / len(labels) >= 0.96
+
+
+@pytest.mark.parametrize("variant", ["f32", "int8"])
+def test_anomalous_readings_are_told_from_normal_ones(device: Daemon, variant: str) -> None:
+    with (DEMO / "held_out_readings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    normal: list[float] = []
+    anomalous: list[float] = []
+    with device.client() as client:
+        for row in rows:
+            is_anomaly = row.pop("anomalous") == "1"
+            values = {name: float(value) for name, value in row.items()}
+            found = client.call_tool(
+                "infer_shuttle_radiator", {"values": values, "variant": variant}
+            ).structured
+            (anomalous if is_anomaly else normal).append(found["score"])
+    above = sum(a > n for a in anomalous for n in normal)  # the area under the ROC curve, by its definition
+    assert above / (len(anomalous) * len(normal)) >= 0.99

@@ -20,7 +20,7 @@ def test_dev_is_posix_sh() -> None:
 def test_help_names_every_command() -> None:
     shown = dev("help")
     assert shown.returncode == 0
-    for command in ("demo", "test", "check", "bench", "chaos", "conformance", "deb", "lock"):
+    for command in ("demo", "test", "check", "bench", "chaos", "conformance", "deb", "wheel", "lock"):
         assert f"\n  {command} " in shown.stdout
 
 
@@ -41,8 +41,9 @@ def test_a_wrong_use_exits_2_and_says_why(arguments: tuple[str, ...], said: str)
 def test_a_python_that_is_too_old_or_absent_is_named(tmp_path: Path) -> None:
     """A fresh checkout, so that there is no .venv to use instead."""
     (tmp_path / "dev").write_bytes((CHECKOUT / "dev").read_bytes())
-    (tmp_path / "requirements").mkdir()
-    for name in ("requirements/dev.lock", "pyproject.toml", "setup.py"):
+    (tmp_path / ".ci/requirements").mkdir(parents=True)
+    (tmp_path / "systemd/packaging").mkdir(parents=True)
+    for name in (".ci/requirements/dev.lock", "pyproject.toml", "systemd/packaging/wheel.py"):
         (tmp_path / name).symlink_to(CHECKOUT / name)
     done = subprocess.run(
         ["sh", "dev", "check"],

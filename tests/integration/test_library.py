@@ -25,12 +25,12 @@ from edged.errors import (
     WrongHash,
 )
 from edged.inference import memfd
-from edged.inference.library import Caps, Library, Slot, State
-from edged.inference.preflight import Preflight
+from edged.inference.models.library import Caps, Library, Slot, State
+from edged.inference.trial.preflight import Preflight
 from tests.rig.hostile import convolution, dense
 from tests.rig.manifests import TENSORS, manifest_text
+from tests.rig.wanted import RUNTIME
 
-RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
 CLASSES = f'input = {{kind = "vector", names = {list("abcdefgh")}, mean = {[0] * 8}, std = {[1] * 8}}}\n'
 
 
@@ -320,8 +320,8 @@ def test_a_damaged_record_or_pointer_is_a_state_and_not_a_crash(library: Library
 CRASHER = """
 import os, signal, sys
 from pathlib import Path
-from edged.inference.library import Library
-from edged.inference.preflight import Preflight
+from edged.inference.models.library import Library
+from edged.inference.trial.preflight import Preflight
 library = Library(Path(sys.argv[1]), Preflight("litert"))
 library.watch()
 library.begin_load("thing", "2", "only")

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 
 from edged.errors import BadModel, DeviceError
-from edged.inference import memfd, preflight
-from edged.inference.preflight import Preflight
-from edged.inference.trial import Report, Trial
+from edged.inference import memfd
+from edged.inference.trial import preflight
+from edged.inference.trial.preflight import Preflight
+from edged.inference.trial.report import Report, Trial
 from tests.rig.hostile import bases, convolution, dense
 from tests.rig.manifests import TENSORS, manifest, sha256
 from tests.rig.tflite import Builder, Op, options, pack, unpack
+from tests.rig.wanted import RUNTIME
 
-RUNTIME = os.environ.get("EDGED_TEST_RUNTIME", "litert")
 Try = Callable[..., Report]
 
 
@@ -137,7 +138,8 @@ def test_a_crash_is_refused_with_the_signal_and_what_was_being_done(attempt: Try
         preflight,
         "_BOOT",
         preflight._BOOT.replace(
-            "main(", "import edged.inference.exercise as e, os; e._rehearse = lambda *a: os.abort(); main("
+            "main(",
+            "import edged.inference.trial.exercise as e, os; e._rehearse = lambda *a: os.abort(); main(",
         ),
     )
     with pytest.raises(BadModel, match=r"only.tflite: killed by SIGABRT while loading"):
@@ -241,8 +243,8 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
 mdwe = libc.prctl(65, 1, 0, 0, 0)  # PR_SET_MDWE, Linux 6.3
 from pathlib import Path
 from edged.inference import memfd
-from edged.inference.preflight import Preflight
-from edged.inference.trial import Trial
+from edged.inference.trial.preflight import Preflight
+from edged.inference.trial.report import Trial
 from tests.rig.manifests import TENSORS, manifest
 content = Path({str(path)!r}).read_bytes()
 declared = manifest(TENSORS, {{"only": content}})

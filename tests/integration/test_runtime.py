@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +13,12 @@ from edged.errors import RuntimeFault
 from edged.inference import memfd
 from edged.inference.runtime import Interpreter, Runtime, choose
 from tests.rig.hostile import WAKE_WORDS, bases, dense, quantised
-
-WANTED = os.environ.get("EDGED_TEST_RUNTIME", "litert")
+from tests.rig.wanted import RUNTIME
 
 
 @pytest.fixture(scope="module")
 def runtime() -> Runtime:
-    return choose(WANTED)  # type: ignore[arg-type] # named by the test environment
+    return choose(RUNTIME)
 
 
 def loaded(runtime: Runtime, content: bytes) -> Interpreter:
@@ -32,7 +30,7 @@ def loaded(runtime: Runtime, content: bytes) -> Interpreter:
 
 
 def test_a_runtime_proves_itself_and_names_its_version(runtime: Runtime) -> None:
-    assert runtime.key == WANTED
+    assert runtime.key == RUNTIME
     assert runtime.version[0].isdigit()
 
 
@@ -43,7 +41,7 @@ sys.modules["tflite_runtime.interpreter"] = sys.modules["ai_edge_litert.interpre
 from edged.errors import DeviceError
 from edged.inference.runtime import choose
 try:
-    choose({WANTED!r})
+    choose({RUNTIME!r})
 except DeviceError as exc:
     print(exc)
 """
@@ -53,7 +51,7 @@ except DeviceError as exc:
 
 
 def test_choosing_keeps_the_journal_clean() -> None:
-    code = f"from edged.inference.runtime import choose; choose({WANTED!r})"
+    code = f"from edged.inference.runtime import choose; choose({RUNTIME!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stderr == b""
 

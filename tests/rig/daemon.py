@@ -85,9 +85,7 @@ class Daemon:
 @contextlib.contextmanager
 def running(home: Path, settings: str = "", cache: Path | None = None) -> Iterator[Daemon]:
     """Run a daemon in `home` with further config `settings`; it must end with exit code 0."""
-    home.mkdir(parents=True, exist_ok=True)
-    paths = f'[paths]\nstate = "{home}/state"\ncache = "{cache or home / "cache"}"\nrun = "{home}/run"\n'
-    (home / "edged.toml").write_text(paths + settings)
+    write_config(home, settings, cache)
     daemon = Daemon(home, spawn(home))
     try:
         daemon.wait()
@@ -96,6 +94,13 @@ def running(home: Path, settings: str = "", cache: Path | None = None) -> Iterat
     finally:
         if daemon.process.poll() is None:
             daemon.kill()
+
+
+def write_config(home: Path, settings: str = "", cache: Path | None = None) -> None:
+    """Make `home` and the config in it: private paths, and further `settings`."""
+    home.mkdir(parents=True, exist_ok=True)
+    paths = f'[paths]\nstate = "{home}/state"\ncache = "{cache or home / "cache"}"\nrun = "{home}/run"\n'
+    (home / "edged.toml").write_text(paths + settings)
 
 
 def spawn(home: Path) -> subprocess.Popen[bytes]:

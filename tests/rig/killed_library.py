@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edged.inference.library import Library
-from edged.inference.trial import Report, Trial
+from edged.inference.models.library import Library
+from edged.inference.trial.report import Report, Trial
 from tests.rig.hostile import convolution
 from tests.rig.manifests import TENSORS, manifest_text
 

@@ -1,29 +1,26 @@
-"""A process that treats models as the daemon does: admits them through a library, loads them, invokes them.
+"""The real daemon as a host for guest models: each is added, served, invoked ten times over its socket, and removed.
 
-It keeps a healthy model loaded all the while and answers with it after every guest, so that damage done
-quietly shows as well. The client is `ModelHost`; `python -m tests.rig.modelhost ROOT RUNTIME` is the process.
+A healthy model serves all the while and answers after every guest, so that damage done quietly shows as well.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
-from edged.errors import EdgedError
-from edged.inference.library import Library
-from edged.inference.preflight import Preflight
-from edged.inference.runtime import Interpreter, Runtime, choose
+from edged.errors import EdgedError, Unreachable
+from edged.links.unix_client import UnixClient
+from edged.mcp.client import CallResult
+from tests.rig.daemon import Daemon, spawn, write_config
 
 INVOKES = 10
+ADD_S = 120.0
+INVOKE_S = 30.0
 ANY_MODEL = """
 schema = 1
 name = "{name}"
@@ -41,18 +38,18 @@ sha256 = "{sha256}"
 """
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(NamedTuple):
     """What became of one model file."""
 
     admitted: bool
     said: str
-    """Why it was refused, or what the runtime raised after it was admitted; empty where it just ran."""
+    """Why it was refused, or what was answered after it was admitted; empty where it just ran."""
     healthy: bool
     """Whether the healthy model still answers as it did."""
 
 
 class Died(NamedTuple):
-    """The host did not survive a model."""
+    """The daemon did not survive a model."""
 
     status: int
     stderr: str
@@ -64,110 +61,77 @@ def any_model(name: str, content: bytes) -> str:
 
 
 class ModelHost:
-    """The client's end of one host process."""
+    """One daemon and a connection to it."""
 
-    def __init__(self, root: Path, healthy: Path, runtime: str = "litert") -> None:
-        self._root = root
-        command = [sys.executable, "-m", "tests.rig.modelhost", str(root), str(healthy), runtime]
-        self._errors = (root / "stderr").open("w+b")
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            cwd=Path(__file__).parents[2],
-        )
+    def __init__(self, device: Daemon, healthy: bytes) -> None:
+        self._device = device
+        self._client = UnixClient(device.socket)
+        self._guests = 0
+        assert not self._add("healthy", healthy).is_error, device.log
+        self._expected = self._ask("healthy", [[1.0] * 8])
 
     def submit(self, content: bytes) -> Outcome | Died:
         """Offer one model file; the host is gone after a Died."""
-        path = self._root / "offered.tflite"
-        path.write_bytes(content)
-        assert self._process.stdin
-        assert self._process.stdout
+        self._guests += 1
         try:
-            self._process.stdin.write(json.dumps(str(path)).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return self._died()
-        line = self._process.stdout.readline()
-        return msgspec.json.decode(line, type=Outcome) if line else self._died()
+            admitted, said = self._visit(f"guest{self._guests}", content)
+            same = self._ask("healthy", [[1.0] * 8]) == self._expected
+        except Unreachable as exc:
+            return Died(self._device.process.wait(30), f"{exc.message}\n{self._device.log[-2000:]}")
+        return Outcome(admitted, said, same)
 
-    def close(self) -> int:
-        """End the host in good order; its exit status."""
-        self._process.communicate(timeout=60)
-        self._errors.close()
-        return self._process.returncode
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
 
-    def _died(self) -> Died:
-        status = self._process.wait(60)
-        self._errors.seek(0)
-        return Died(status, self._errors.read().decode(errors="replace")[-2000:])
+    def _visit(self, name: str, content: bytes) -> tuple[bool, str]:
+        added = self._add(name, content)
+        if added.is_error:
+            return False, f"{added.structured['error']}: {added.text}"
+        try:
+            for number in range(INVOKES):
+                answer = self._invoke(name, number)
+                if answer.is_error:
+                    return True, f"{answer.structured['error']}: {answer.text}"
+        except Unreachable:
+            raise
+        except EdgedError as exc:
+            return True, f"{type(exc).__name__}: {exc.message}"
+        finally:
+            if self._device.process.poll() is None:
+                self._client.call_tool("models_remove", {"name": name})
+        return True, ""
+
+    def _add(self, name: str, content: bytes) -> CallResult:
+        files = [{"name": "model.tflite", "data": content}]
+        given = {"manifest": any_model(name, content), "files": files, "activate": True}
+        return self._client.call_tool("models_add", given, timeout_s=ADD_S)
+
+    def _invoke(self, name: str, seed: int) -> CallResult:
+        """One inference with arbitrary numbers in every input."""
+        random = np.random.default_rng(seed)
+        listed = self._client.call_tool("models_list").structured["models"]
+        (entry,) = [entry for entry in listed if entry["name"] == name]
+        shapes = [tensor["shape"] for tensor in entry["variants"][0]["inputs"]]
+        tensors = [random.uniform(-4, 4, int(np.prod(shape))).round(3).tolist() for shape in shapes]
+        return self._client.call_tool(f"infer_{name}", {"tensors": tensors}, timeout_s=INVOKE_S)
+
+    def _ask(self, name: str, tensors: list[list[float]]) -> Any:
+        return self._client.call_tool(f"infer_{name}", {"tensors": tensors}).structured["tensors"]
 
 
 @contextmanager
-def model_host(root: Path, healthy: bytes, runtime: str = "litert") -> Iterator[ModelHost]:
-    """A host with its own library, ended with the block."""
-    root.mkdir()
-    path = root / "healthy.tflite"
-    path.write_bytes(healthy)
-    host = ModelHost(root, path, runtime)
+def model_host(home: Path, healthy: bytes, runtime: str = "litert") -> Iterator[ModelHost]:
+    """A daemon in `home`, ended with the block; one that lives must end in good order."""
+    write_config(home, f'[inference]\nruntime = "{runtime}"\nkernels = "numpy"\n')
+    device = Daemon(home, spawn(home))
     try:
+        device.wait()
+        host = ModelHost(device, healthy)
         yield host
-    finally:
         host.close()
-
-
-def serve(root: Path, healthy: Path, runtime: Runtime) -> None:
-    """Answer one line a model file until the input ends."""
-    library = Library(root / "models", Preflight(runtime.key))
-    resident = runtime.load(healthy)
-    expected = answer(resident)
-    for number, line in enumerate(sys.stdin):
-        outcome = visit(library, runtime, f"guest{number}", Path(json.loads(line)))
-        same = bool(np.array_equal(answer(resident), expected))
-        sys.stdout.buffer.write(msgspec.json.encode(Outcome(*outcome, same)) + b"\n")
-        sys.stdout.flush()
-
-
-def visit(library: Library, runtime: Runtime, name: str, path: Path) -> tuple[bool, str]:
-    """Admit, activate, load, invoke ten times and remove one model: whether it was admitted, and what was said."""
-    try:
-        library.add(any_model(name, path.read_bytes()), {"model.tflite": path})
-    except EdgedError as exc:
-        return False, f"{type(exc).__name__}: {exc.message}"
-    library.activate(name, "1")
-    try:
-        fd = library.open_variant(name, "1", "only")
-        interpreter = runtime.load(fd)
-        for number in range(INVOKES):
-            invoke(interpreter, np.random.default_rng(number))
-        interpreter.close()
-    except EdgedError as exc:
-        return True, f"{type(exc).__name__}: {exc.message}"
+        if device.process.poll() is None:
+            assert device.stop() == 0, device.log
     finally:
-        library.remove(name)
-    return True, ""
-
-
-def invoke(interpreter: Interpreter, random: np.random.Generator) -> None:
-    """One invoke with arbitrary bytes in every input, and every output read."""
-    for index, spec in enumerate(interpreter.inputs):
-        size = int(np.prod(spec.shape)) * spec.dtype.itemsize
-        values: Any = np.frombuffer(random.bytes(size), np.uint8)
-        interpreter.input(index)[...] = (
-            (values % 2 if spec.dtype.kind == "b" else values).view(spec.dtype).reshape(spec.shape)
-        )
-    interpreter.invoke()
-    for index in range(len(interpreter.outputs)):
-        interpreter.output(index)
-
-
-def answer(interpreter: Interpreter) -> Any:
-    """What the healthy model says to a fixed input."""
-    interpreter.input(0)[...] = 1
-    interpreter.invoke()
-    return interpreter.output(0)
-
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]), Path(sys.argv[2]), choose(sys.argv[3]))  # type: ignore[arg-type] # named by the client
+        if device.process.poll() is None:
+            device.kill()

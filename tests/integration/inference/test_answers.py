@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edged.errors import BadArgument, BadOutput, BadPicture, BadSound, EdgedError, NotFound, TooLarge
-from edged.inference.library import Library
+from edged.inference.models.library import Library
 from edged.inference.request import Encoded, Given, GivenTensors, Numbers, Pcm, Raw
 from edged.inference.values import Answer, Box, Deviation, Heard, Labels, Layout, Objects, Score, TensorList
 from tests.rig import room, weights

@@ -21,8 +21,8 @@ from edged.errors import (
     TooLarge,
 )
 from edged.inference.config import InferenceConfig
-from edged.inference.library import Library
 from edged.inference.manifest import VectorInput
+from edged.inference.models.library import Library
 from edged.inference.request import Pcm
 from edged.inference.values import Answer, Labels
 from edged.limits import Limits
