@@ -44,8 +44,9 @@ def spawn(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def environment() -> dict[str, str]:
-    """Ours, with this checkout importable."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    """Ours, with this checkout importable and its bytecode kept, as that of an installed package is."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
