@@ -209,7 +209,7 @@ async def test_the_least_recently_used_model_is_unloaded_for_the_next(here: Room
     assert isinstance(await here.ask("other"), Answer)
 
 
-@scenario(memory_budget_bytes=2048)
+@scenario(memory_budget_bytes=OVERHEAD_BYTES + 2048)
 async def test_a_model_larger_than_the_budget_is_refused_by_name_and_the_others_stay(here: Room) -> None:
     await here.ask()
     for _ in range(2):
