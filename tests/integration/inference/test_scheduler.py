@@ -24,6 +24,7 @@ from edged.inference.config import InferenceConfig
 from edged.inference.manifest import VectorInput
 from edged.inference.models.library import Library
 from edged.inference.request import Pcm
+from edged.inference.runtime import OVERHEAD_BYTES
 from edged.inference.values import Answer, Labels
 from edged.limits import Limits
 from tests.rig import room, weights
