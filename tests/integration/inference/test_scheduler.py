@@ -24,6 +24,7 @@ from edged.inference.config import InferenceConfig
 from edged.inference.manifest import VectorInput
 from edged.inference.models.library import Library
 from edged.inference.request import Pcm
+from edged.inference.runtime import OVERHEAD_BYTES
 from edged.inference.values import Answer, Labels
 from edged.limits import Limits
 from tests.rig import room, weights
@@ -209,7 +210,7 @@ async def test_the_least_recently_used_model_is_unloaded_for_the_next(here: Room
     assert isinstance(await here.ask("other"), Answer)
 
 
-@scenario(memory_budget_bytes=2048)
+@scenario(memory_budget_bytes=OVERHEAD_BYTES + 2048)
 async def test_a_model_larger_than_the_budget_is_refused_by_name_and_the_others_stay(here: Room) -> None:
     await here.ask()
     for _ in range(2):
