@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ BENCHES = ("call", "echo", "start", "memory", "idle", "lateness")
 
 def main() -> int:
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every server is ended
     if args.write and args.names:
         sys.exit("--write commits the results of one run of everything: give no names with it")
     with tempfile.TemporaryDirectory(prefix="edged-bench-") as work:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from bench import procfs
 
 FOREIGN_CORES = 0.35  # cores used by neither the bench nor the server under test
-PATIENCE = 3  # rounds run at most, for each one wanted
-QUIET_S = 10.0  # longest wait for the neighbours to finish, before a round
+PATIENCE = 2  # rounds run at most, for each one wanted
+QUIET_S = 5.0  # longest wait for the neighbours to finish, before a round
 LOOK_S = 0.25
 
 Load = Callable[[float], list[float]]
