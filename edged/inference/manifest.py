@@ -17,11 +17,12 @@ from edged.errors import BadManifest
 
 SCHEMA = 1
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
-FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+# `$` alone also matches before a final newline; JSON Schema's dialect has no \Z
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$(?!\n)")]
+Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$(?!\n)")]
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$(?!\n)"
 FileName = Annotated[str, Meta(pattern=FILE_NAME)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Index = Annotated[int, Meta(ge=0, le=63)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -160,7 +161,7 @@ class Golden(_Part, frozen=True):
 class Variant(_Part, frozen=True):
     """One file that does the model's job, at its own cost."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)")]
     file: FileName
     sha256: Sha256
     cost: Positive = 1.0

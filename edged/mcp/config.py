@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 TierName = Literal["read", "act", "operator"]
-PrincipalName = Annotated[str, Meta(pattern=r"^(uid:[0-9]+|group:[^\s:]+|mqtt:[^\s+#/]+)$")]
+PrincipalName = Annotated[str, Meta(pattern=r"^(uid:[0-9]+|group:[^\s:]+|mqtt:[^\s+#/]+)$(?!\n)")]
 
 
 class McpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

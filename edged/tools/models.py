@@ -26,7 +26,7 @@ Progress = Callable[[str, int], None]
 class ModelFile(Bytes, frozen=True, kw_only=True):
     """One file of a model version."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$(?!\n)")]
 
 
 class Add(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

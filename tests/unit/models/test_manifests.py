@@ -78,3 +78,9 @@ def test_the_example_in_the_documentation_is_a_valid_manifest() -> None:
     assert examples
     for example in examples:
         assert manifest.check(example) == []
+
+
+@pytest.mark.parametrize("name", ["digits\\n", "Digits", ""])
+def test_a_name_with_anything_after_it_is_no_name(name: str) -> None:
+    text = (MODELS / "digits" / "manifest.toml").read_text().replace('name = "digits"', f'name = "{name}"', 1)
+    assert [problem.path for problem in manifest.check(text)] == ["name"]
