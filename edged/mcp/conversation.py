@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -28,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 _RETRY_AFTER_S: Final = 0.1
 _INTERNAL_ERROR: Final = Failure(jsonrpc.INTERNAL_ERROR, "internal error")
+
+
+def _nothing() -> None:
+    """Send nothing."""
 
 
 class Router(Protocol):
@@ -55,12 +60,17 @@ class Conversation:
         self.principal = principal
         self.revision: Revision | None = None
         self.initialized = False
-        self.running = 0
-        self._running_bytes = 0
+        self._counted: set[InFlight] = set()
+        self._counted_bytes = 0
         self._limits = limits
         self._router = router
         self._open: dict[Id, InFlight | None] = {}  # None is a subscription
         self._subscriptions: dict[Id, SubscriptionFilter] = {}
+
+    @property
+    def running(self) -> int:
+        """Calls whose work has not ended."""
+        return len(self._counted)
 
     def receive(self, buffer: bytes | bytearray, start: int = 0, end: int | None = None) -> None:
         """Take in the message at buffer[start:end], which may be reused when this returns."""
@@ -146,7 +156,9 @@ class Conversation:
         except msgspec.ValidationError as exc:
             raise Failure(jsonrpc.INVALID_PARAMS, explain(exc)) from None
         if request_id in self._open:
-            raise Failure(jsonrpc.INVALID_REQUEST, "id: in use by a request in flight")
+            self._catch_up()
+            if request_id in self._open:
+                raise Failure(jsonrpc.INVALID_REQUEST, "id: in use by a request in flight")
         request = Request(message, request_id, meta, splices=splices, batch=batch, size_bytes=size_bytes)
         self._router.route(self, request)
 
@@ -162,27 +174,44 @@ class Conversation:
         try:
             self._check_room(request)
             outcome = handler(call, arguments)
-        except Exception as exc:  # noqa: BLE001 - the request boundary: `_finish` logs what is not ours
+        except Exception as exc:  # noqa: BLE001 - the request boundary: `_encoded` logs what is not ours
             outcome = exc
         if not isinstance(outcome, Awaitable):
-            self._finish(call, outcome)
+            call.close()
+            self._emit(self._encoded(call, outcome), call.batch)
             return
         self._open[call.id] = call
-        self.running += 1
-        self._running_bytes += call.size_bytes
+        self._counted.add(call)
+        self._counted_bytes += call.size_bytes
         if call.batch:
             call.batch.waiting += 1
         self.outlet.work(call, outcome)
 
     def settle(self, call: InFlight, outcome: object) -> None:
         """Answer a call whose work is done, with its result or exception, unless it was cancelled."""
-        self.running -= 1
-        self._running_bytes -= call.size_bytes
-        if call.open:
-            del self._open[call.id]
-            self._finish(call, outcome)
-            if call.batch:
-                self._release(call.batch)
+        self._discount(call)
+        if call.close():
+            self._emit(self._encoded(call, outcome), call.batch)
+        elif call.text is not None and call.batch:
+            call.batch.answers.append(call.text)
+        else:
+            return
+        if call.batch:
+            self._release(call.batch)
+
+    def answered(self, call: InFlight, outcome: object) -> Callable[[], None]:
+        """Encode an outcome on any thread, unless the call was cancelled; what this gives sends it.
+
+        `settle` follows all the same; an answer that is part of a batch is sent there.
+        """
+        if not call.close():
+            return _nothing
+        text = self._encoded(call, outcome)
+        call.answered = True
+        if call.batch:
+            call.text = text
+            return _nothing
+        return partial(self.outlet.send_from_thread, text)
 
     def cancel(self, request_id: Id) -> None:
         """Stop a request; nothing more is sent for it. One that is not in flight is ignored."""
@@ -190,8 +219,7 @@ class Conversation:
             return
         call = self._open.pop(request_id)
         self._subscriptions.pop(request_id, None)
-        if call:
-            call.open = False
+        if call and call.close():
             self.outlet.cancel(call)
             if call.batch:
                 self._release(call.batch)
@@ -235,24 +263,41 @@ class Conversation:
         self.outlet.send(jsonrpc.notification("notifications/progress", params))
 
     def _check_room(self, request: Request) -> None:
-        limits = self._limits
-        if self.running >= limits.in_flight_max:
-            raise Overloaded(f"{limits.in_flight_max} calls of this peer are in flight", _RETRY_AFTER_S)
-        if self._running_bytes + request.size_bytes > limits.in_flight_max_bytes:
-            raise Overloaded(f"{limits.in_flight_max_bytes} bytes of this peer are in flight", _RETRY_AFTER_S)
+        if lacking := self._lacking(request):
+            self._catch_up()
+            if lacking := self._lacking(request):
+                raise Overloaded(f"{lacking} of this peer are in flight", _RETRY_AFTER_S)
 
-    def _finish(self, call: InFlight, outcome: object) -> None:
-        call.open = False
+    def _lacking(self, request: Request) -> str | None:
+        """What there are too many of for one more call."""
+        limits = self._limits
+        if len(self._counted) >= limits.in_flight_max:
+            return f"{limits.in_flight_max} calls"
+        if self._counted_bytes + request.size_bytes > limits.in_flight_max_bytes:
+            return f"{limits.in_flight_max_bytes} bytes"
+        return None
+
+    def _catch_up(self) -> None:
+        """Count no more what a thread has answered already; `settle` is on its way."""
+        for call in [call for call in self._counted if call.answered]:
+            self._discount(call)
+
+    def _discount(self, call: InFlight) -> None:
+        if call in self._counted:
+            self._counted.remove(call)
+            self._counted_bytes -= call.size_bytes
+        if self._open.get(call.id) is call:
+            del self._open[call.id]
+
+    def _encoded(self, call: InFlight, outcome: object) -> bytes:
         try:
             if isinstance(outcome, EdgedError):
-                text = jsonrpc.result(call.id, call.shape.excuse(outcome))
-            elif isinstance(outcome, BaseException):
-                text = jsonrpc.error(self._failure_of(outcome), call.id)
-            else:
-                text = jsonrpc.result(call.id, call.shape.body(outcome))
+                return jsonrpc.result(call.id, call.shape.excuse(outcome))
+            if isinstance(outcome, BaseException):
+                return jsonrpc.error(self._failure_of(outcome), call.id)
+            return jsonrpc.result(call.id, call.shape.body(outcome))
         except Exception as exc:  # noqa: BLE001 - the request boundary: a result may be one that cannot be encoded
-            text = jsonrpc.error(self._failure_of(exc), call.id)
-        self._emit(text, call.batch)
+            return jsonrpc.error(self._failure_of(exc), call.id)
 
     def _emit(self, text: bytes, batch: Batch | None) -> None:
         if batch is None:

@@ -96,6 +96,12 @@ class Call(Work, Protocol):
     def peer(self) -> Peer:
         """The connection it came in on; hashable, one object for the connection's life."""
 
+    def answer(self, result: ToolResult) -> Callable[[], None]:
+        """Encode a tool's answer; calling what this gives sends it. The one method here for any thread.
+
+        What the handler returned is then awaited for its end only.
+        """
+
 
 class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     """Hints to a host about what calling a tool does."""

@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from edged.errors import EdgedError
 from edged.mcp import jsonrpc
-from edged.mcp.catalog import Peer, Principal
+from edged.mcp.catalog import Peer, Principal, ToolResult
 from edged.mcp.jsonrpc import Failure, Id, Message
 from edged.mcp.modern import Meta
 from edged.mcp.schema import explain
@@ -30,6 +30,9 @@ class Outlet(Peer, Protocol):
 
     def send(self, message: bytes) -> None:
         """Frame and send one message; never blocks, never raises, never closes the conversation meanwhile."""
+
+    def send_from_thread(self, message: bytes) -> None:
+        """Likewise, on any thread."""
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         """Await `work`, then hand its result or exception to `Conversation.settle`, exactly once."""
@@ -95,13 +98,15 @@ class InFlight:
     __slots__ = (
         "_conversation",
         "_done",
+        "_open",
         "_token",
+        "answered",
         "batch",
         "id",
         "method",
-        "open",
         "shape",
         "size_bytes",
+        "text",
         "trace",
     )
 
@@ -115,7 +120,18 @@ class InFlight:
         self.size_bytes = request.size_bytes
         self.trace = request.meta.traceparent
         self.shape = shape
-        self.open = True
+        self.text: bytes | None = None
+        """The answer, where a thread gave it and it is part of a batch."""
+        self.answered = False
+        """Whether a thread answered it; its work is as good as over."""
+        self._open = [True]
+
+    def close(self) -> bool:
+        """End it; whether this did. Of several threads one is told so: whoever is may answer."""
+        try:
+            return self._open.pop()
+        except IndexError:
+            return False
 
     @property
     def principal(self) -> Principal:
@@ -127,9 +143,13 @@ class InFlight:
         """See `catalog.Call`."""
         return self._conversation.outlet
 
+    def answer(self, result: ToolResult) -> Callable[[], None]:
+        """See `catalog.Call`."""
+        return self._conversation.answered(self, result)
+
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """See `catalog.Call`."""
-        if self._token is UNSET or not self.open or (self._done is not None and done <= self._done):
+        if self._token is UNSET or not self._open or (self._done is not None and done <= self._done):
             return
         self._done = done
         self._conversation.send_progress(self._token, done, total, message)

@@ -25,6 +25,9 @@ class Wire(Protocol):
     def write(self, message: bytes) -> None:
         """Frame and send one message; never blocks, never raises, never closes the session before it returns."""
 
+    def write_from_thread(self, message: bytes) -> None:
+        """Likewise, on any thread."""
+
     def take_descriptor(self) -> int | None:
         """The oldest descriptor received and not yet taken."""
 
@@ -68,6 +71,10 @@ class Session:
     def send(self, message: bytes) -> None:
         """See `Outlet`."""
         self._wire.write(message)
+
+    def send_from_thread(self, message: bytes) -> None:
+        """See `Outlet`."""
+        self._wire.write_from_thread(message)
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """See `Peer`."""

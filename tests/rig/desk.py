@@ -41,6 +41,9 @@ class Desk:
         assert b"\n" not in message
         self.sent.append(json.loads(message))
 
+    def send_from_thread(self, message: bytes) -> None:
+        self.send(message)
+
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         self.working[call] = work
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edged.errors import NotReady
-from edged.mcp.catalog import Blob, Tier
+from edged.mcp.catalog import Blob, Tier, ToolResult
 from edged.mcp.config import McpConfig
 from edged.mcp.legacy import REVISIONS
 from edged.mcp.server import Server
@@ -195,6 +195,20 @@ class TestBatches:
         desk.shake_hands("2025-03-26")
         (answer,) = desk.tell(text)
         assert answer["error"]["code"] == -32600
+
+    def test_what_a_thread_answers_of_a_batch_is_sent_with_the_rest(self) -> None:
+        slow = Desk(Server(late_catalog(), INFO))
+        slow.shake_hands("2025-03-26")
+        call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "late"}}
+        assert slow.tell(json.dumps([{**call, "id": 1}, {**call, "id": 2}])) == []
+        first, second = slow.working
+        first.answer(ToolResult(structured={}, text="early"))()
+        assert slow.settle(second, NotReady("x", 1)) == []
+        (answers,) = slow.settle(first, None)
+        assert {answer["id"]: answer["result"]["content"][0]["text"] for answer in answers} == {
+            1: "early",
+            2: "x",
+        }
 
     def test_neither_a_handshake_nor_the_stateless_era_fits_in_a_batch(self, desk: Desk) -> None:
         desk.shake_hands("2025-03-26")
