@@ -28,6 +28,7 @@ from edged.mcp.session import Session
 _log = logging.getLogger(__name__)
 
 _LINES_A_TURN: Final = 64
+_READS_A_TURN: Final = 16
 _CORKED_MAX_BYTES: Final = 64 * 1024  # answers of one turn are sent together up to this
 _DESCRIPTORS_A_MESSAGE: Final = 16
 _DOES_NOT_READ: Final = "does-not-read"
@@ -145,6 +146,13 @@ class Connection:
         self._reading = on
 
     def _readable(self) -> None:
+        """Receive once, and on while a long line comes in as fast as it is taken."""
+        for _ in range(_READS_A_TURN):
+            self._receive()
+            if not (self._lines.held and self._reading):
+                break
+
+    def _receive(self) -> None:
         try:
             count, ancillary, flags, _ = self._sock.recvmsg_into(
                 [self._lines.space()], _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
