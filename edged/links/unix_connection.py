@@ -94,6 +94,11 @@ class Connection:
             elif self._unsent and not was_waiting:
                 self._loop.call_soon_threadsafe(self._await_writable)
 
+    @property
+    def congested(self) -> bool:
+        """See `session.Wire`."""
+        return bool(self._unsent)
+
     def take_descriptor(self) -> int | None:
         """See `session.Wire`."""
         return self._descriptors.popleft() if self._descriptors else None
@@ -253,6 +258,7 @@ class Connection:
         except OSError as exc:
             self._lose(type(exc).__name__)
             return
+        self.session.catch_up()
         if self._ended:
             self.settled()
         else:
