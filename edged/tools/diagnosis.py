@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from edged.limits import UNCONSTRAINED
-from edged.tools.documents import DEVICE, METRICS, DeviceDocument, ModelDocument, Work
+from edged.tools.documents import DeviceDocument, ModelDocument, Work
 from edged.tools.readings import hottest, value
+from edged.tools.uris import DEVICE, METRICS
 
 MiB: Final = 1 << 20
 ENOUGH_ANSWERS: Final = 20

@@ -6,8 +6,7 @@ A field is added, never renamed or given another meaning. None is unknown or abs
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import msgspec
 
@@ -20,22 +19,6 @@ from edged.metrics import Summary
 from edged.tools.board import Board
 from edged.tools.device import Engine
 from edged.tools.readings import Reading
-
-DEVICE: Final = "edged://device"
-METRICS: Final = "edged://metrics"
-CONFIG: Final = "edged://config"
-MODEL: Final = "edged://models/{name}"
-LABELS: Final = "edged://models/{name}/labels"
-
-
-def model_uri(name: str) -> str:
-    """Where a model is described."""
-    return MODEL.format(name=quote(name, safe=""))
-
-
-def labels_uri(name: str) -> str:
-    """Where its labels are."""
-    return LABELS.format(name=quote(name, safe=""))
 
 
 class ModelLine(msgspec.Struct, frozen=True, kw_only=True):

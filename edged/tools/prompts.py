@@ -15,13 +15,12 @@ from edged.errors import BadArgument
 from edged.mcp.catalog import Argument, Call, Link, Prompt, PromptMessage, Text, Tier, among
 from edged.tools import diagnosis, trying
 from edged.tools.diagnosis import Figures, Finding
-from edged.tools.documents import DEVICE, METRICS, ModelDocument
+from edged.tools.documents import ModelDocument
+from edged.tools.uris import DEVICE, JSON, METRICS
 from edged.tools.view import View
 
 MAX_FINDINGS: Final = 6
 """What a small model can weigh at once; the rest is behind the links."""
-JSON: Final = "application/json"
-
 Suggestions: TypeAlias = Sequence[str] | Awaitable[Sequence[str]]
 
 LINKS: Final[Mapping[str, tuple[str, str]]] = {

@@ -13,12 +13,12 @@ import msgspec
 
 from edged.mcp.catalog import Call, Catalog, Relevance, Resource, Template, Tier, among
 from edged.mcp.template import UriTemplate
-from edged.tools.documents import CONFIG, DEVICE, LABELS, METRICS, MODEL, ConfigDocument, model_uri
+from edged.tools.documents import ConfigDocument
 from edged.tools.inventory import Installed, Inventory
 from edged.tools.readings import values
+from edged.tools.uris import CONFIG, DEVICE, JSON, LABELS, METRICS, MODEL, model_uri
 from edged.tools.view import View
 
-JSON: Final = "application/json"
 LIVE_TTL_MS: Final = 1_000
 """As often as the ticker tells of changes, and the board is looked at."""
 SETTLED_TTL_MS: Final = 60_000

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from edged.inference.models.library import Library
 from edged.mcp.catalog import Catalog
 from edged.tasks import OneThread
-from edged.tools.documents import CONFIG, ConfigDocument
+from edged.tools.documents import ConfigDocument
 from edged.tools.inventory import Followed, Inventory
 from edged.tools.models import Models
 from edged.tools.prompts import Prompts
 from edged.tools.resources import Resources
 from edged.tools.ticking import Ticker
+from edged.tools.uris import CONFIG
 from edged.tools.view import Rooms, View
 
 
@@ -33,7 +34,11 @@ class Showing:
         self._resources = Resources(catalog, view, inventory, config)
         catalog.put(*Prompts(view).offers())
         self.ticker = Ticker(self._resources.pulse, catalog.updated)
-        self.refresh = self._resources.refresh
+
+    async def refresh(self) -> None:
+        """Take over what the library now holds."""
+        await self._resources.refresh()
+        self.ticker.reconsider()
 
     def follow(self, models: Models) -> Models:
         """The same, with every change of the library taken over."""

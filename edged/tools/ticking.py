@@ -24,10 +24,18 @@ class Ticker:
         self._wanted = asyncio.Event()
 
     def watch(self, uris: Collection[str]) -> None:
-        """Tick for these from now on; for none, sleep without a timer."""
-        self._watched = frozenset(uri for uri in uris if self._pulse(uri) is not None)
-        self._last = {uri: self._last.get(uri, self._pulse(uri)) for uri in self._watched}
-        (self._wanted.set if self._watched else self._wanted.clear)()
+        """Tick for these, and no others, from now on; where none is live, sleep without a timer."""
+        self._watched = frozenset(uris)
+        self.reconsider()
+
+    def reconsider(self) -> None:
+        """Ask again which of the watched are live: something came or went."""
+        pulses = {uri: self._pulse(uri) for uri in sorted(self._watched)}
+        self._last = {uri: self._last.get(uri, now) for uri, now in pulses.items() if now is not None}
+        if self._last:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
 
     async def run(self) -> None:
         """Tick on whole seconds of the loop's clock, so that it wakes up with others that do."""
@@ -38,8 +46,8 @@ class Ticker:
             self._tick()
 
     def _tick(self) -> None:
-        for uri in self._watched:
+        for uri, before in tuple(self._last.items()):
             now = self._pulse(uri)
-            if now != self._last.get(uri):
+            if now != before and uri in self._last:  # telling one may end another's watch
                 self._last[uri] = now
                 self._tell(uri)

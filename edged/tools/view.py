@@ -28,13 +28,12 @@ from edged.tools.documents import (
     ModelLine,
     VariantPart,
     VersionPart,
-    labels_uri,
     loaded_of,
-    model_uri,
     work_of,
 )
 from edged.tools.inventory import Installed, Inventory, Version
 from edged.tools.readings import Sample
+from edged.tools.uris import labels_uri, model_uri
 
 
 @dataclass(frozen=True, kw_only=True)
