@@ -1,0 +1,238 @@
+"""The device's resources, as a peer reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edged.limits import Limits
+from edged.mcp.catalog import Tier
+from edged.tools.device import Engine
+from edged.tools.documents import (
+    ConfigDocument,
+    DeviceDocument,
+    LabelsDocument,
+    MetricsDocument,
+    ModelDocument,
+)
+from tests.rig.desk import MODERN, Desk
+from tests.rig.offered import Offered, document, offered
+
+SHAPES: dict[str, type[msgspec.Struct]] = {
+    "edged://device": DeviceDocument,
+    "edged://metrics": MetricsDocument,
+    "edged://config": ConfigDocument,
+    "edged://models/tiny": ModelDocument,
+    "edged://models/tiny/labels": LabelsDocument,
+}
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Offered]:
+    with offered(tmp_path / "models") as device:
+        yield device
+
+
+@pytest.fixture
+def device(bare: Offered) -> Offered:
+    bare.install("tiny")
+    return bare
+
+
+def listed(desk: Desk) -> list[str]:
+    return [one["uri"] for one in desk.ask_modern("resources/list")["result"]["resources"]]
+
+
+def complete(desk: Desk, uri: str, name: str, typed: str) -> list[str]:
+    params = {"ref": {"type": "ref/resource", "uri": uri}, "argument": {"name": name, "value": typed}}
+    values: list[str] = desk.ask_modern("completion/complete", params)["result"]["completion"]["values"]
+    return values
+
+
+class TestWhatIsListed:
+    def test_everybody_sees_the_device_its_figures_and_its_models(self, device: Offered) -> None:
+        assert listed(device.desk(Tier.READ)) == ["edged://device", "edged://metrics", "edged://models/tiny"]
+
+    def test_only_operators_see_the_config(self, device: Offered) -> None:
+        assert "edged://config" in listed(device.desk(Tier.OPERATOR))
+        assert "edged://config" not in listed(device.desk(Tier.ACT))
+        error = device.desk(Tier.ACT).ask_modern("resources/read", {"uri": "edged://config"})["error"]
+        assert error["code"] == -32602
+
+    def test_models_are_a_template_too(self, device: Offered) -> None:
+        found = device.desk().ask_modern("resources/templates/list")["result"]["resourceTemplates"]
+        assert [one["uriTemplate"] for one in found] == [
+            "edged://models/{name}",
+            "edged://models/{name}/labels",
+        ]
+
+    def test_a_model_is_on_the_list_exactly_while_it_is_installed(self, device: Offered) -> None:
+        device.install("other")
+        assert "edged://models/other" in listed(device.desk())
+        device.library.remove("other")
+        device.refresh()
+        assert "edged://models/other" not in listed(device.desk())
+
+    def test_an_installed_model_is_listed_by_its_title(self, device: Offered) -> None:
+        found = device.desk().ask_modern("resources/list")["result"]["resources"]
+        (tiny,) = [one for one in found if one["uri"] == "edged://models/tiny"]
+        assert (tiny["name"], tiny["title"], tiny["mimeType"]) == ("tiny", "A matrix", "application/json")
+
+
+class TestWhatTheyHold:
+    @pytest.mark.parametrize("uri", SHAPES)
+    def test_each_has_exactly_the_shape_that_is_documented(self, device: Offered, uri: str) -> None:
+        held = document(device.desk(), uri)
+        assert msgspec.to_builtins(msgspec.convert(held, SHAPES[uri])) == held
+
+    @pytest.mark.parametrize("uri", SHAPES)
+    def test_each_says_how_long_it_may_be_kept(self, device: Offered, uri: str) -> None:
+        result = device.desk().ask_modern("resources/read", {"uri": uri})["result"]
+        live = uri not in ("edged://config", "edged://models/tiny/labels")
+        assert result["ttlMs"] == (1_000 if live else 60_000)
+        assert result["cacheScope"] == ("private" if uri == "edged://config" else "public")
+
+    def test_the_device_says_what_it_is_and_how(self, device: Offered) -> None:
+        device.limits = Limits(concurrency=2, reason="75 °C is hot")
+        device.engine = Engine(runtime="ai-edge-litert 2", kernels="native", kernels_reason="compiled")
+        held = document(device.desk(), "edged://device")
+        assert held["board"]["cpus"] >= 1
+        assert held["limits"]["reason"] == "75 °C is hot"
+        assert held["engine"]["kernels"] == "native"
+        assert held["models"] == [
+            {
+                "name": "tiny",
+                "version": "1",
+                "title": "A matrix",
+                "tool": "infer_tiny",
+                "uri": "edged://models/tiny",
+            }
+        ]
+
+    def test_every_reading_has_an_age_and_a_source_and_what_is_unknown_is_null(self, device: Offered) -> None:
+        desk = device.desk()
+        document(desk, "edged://device")
+        device.now_s += 0.5
+        readings = document(desk, "edged://device")["readings"]
+        assert readings["heat.hottest"] == {
+            "value": 41.5,
+            "unit": "°C",
+            "source": "psutil.sensors_temperatures",
+            "age_s": 0.5,
+            "note": "",
+        }
+        assert readings["battery.percent"]["value"] is None
+        assert "no such sensor" in readings["battery.percent"]["note"]
+        assert all(reading["source"] for reading in readings.values())
+
+    def test_the_board_is_looked_at_once_a_second_however_many_ask(self, device: Offered) -> None:
+        device.looks, device.now_s = 0, device.now_s + 10.0
+        for _ in range(50):
+            document(device.desk(), "edged://metrics")
+            document(device.desk(), "edged://device")
+        assert device.looks == 1
+        device.now_s += 1.0
+        document(device.desk(), "edged://metrics")
+        assert device.looks == 2
+
+    def test_a_model_says_what_it_takes_and_gives_and_what_its_trial_measured(self, device: Offered) -> None:
+        held = document(device.desk(), "edged://models/tiny")
+        assert held["tool"] == "infer_tiny"
+        assert held["input"]["names"] == ["a", "b"]
+        assert held["output"]["kind"] == "classification"
+        (version,) = held["versions"]
+        assert (version["version"], version["state"]) == ("1", "active")
+        assert version["variants"][0]["inputs"][0]["shape"] == [1, 2]
+        assert version["variants"][0]["invoke_ms"] > 0
+
+    def test_labels_are_linked_and_not_repeated(self, device: Offered) -> None:
+        held = document(device.desk(), "edged://models/tiny")
+        assert (held["labels"], held["labels_uri"]) == (2, "edged://models/tiny/labels")
+        assert "labels" not in held["output"]
+        assert document(device.desk(), held["labels_uri"])["labels"] == ["left", "right"]
+
+    def test_what_a_model_has_done_is_the_same_in_its_own_document_and_in_the_figures(
+        self, device: Offered
+    ) -> None:
+        device.worked("tiny", {"BadPicture": 3}, invoke=8.0)
+        held = document(device.desk(), "edged://models/tiny")["work"]
+        assert held == document(device.desk(), "edged://metrics")["work"]["tiny"]
+        assert (held["answered"], held["errors"]) == (100, {"BadPicture": 3})
+        assert held["stages"]["invoke"]["mean_ms"] == 8.0
+
+    def test_a_barred_version_says_why(self, device: Offered) -> None:
+        device.library.quarantine("tiny", "1", "it killed the daemon")
+        device.refresh()
+        held = document(device.desk(), "edged://models/tiny")
+        assert (held["active"], held["tool"]) == (None, None)
+        assert held["versions"][0]["reason"] == "it killed the daemon"
+        assert held["title"] == "A matrix"
+
+    def test_the_config_is_whole_but_for_its_secrets(self, device: Offered) -> None:
+        held = document(device.desk(), "edged://config")
+        assert held == {
+            "config": {"broker": {"host": "localhost", "password": "(set)"}},
+            "masked": ["broker.password"],
+            "live": ["log"],
+            "waiting": ["broker"],
+        }
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "edged://models/absent",
+            "edged://models/absent/labels",
+            "edged://models/..%2Ftiny",
+            "edged://other",
+        ],
+    )
+    def test_what_is_not_there_is_an_error_and_never_an_empty_document(
+        self, device: Offered, uri: str
+    ) -> None:
+        error = device.desk().ask_modern("resources/read", {"uri": uri})["error"]
+        assert error["code"] == -32602
+
+
+class TestCompletion:
+    def test_models_are_completed_by_name(self, device: Offered) -> None:
+        device.install("titan")
+        device.install("other")
+        assert complete(device.desk(), "edged://models/{name}", "name", "ti") == ["tiny", "titan"]
+        assert complete(device.desk(), "edged://models/{name}", "name", "") == ["other", "tiny", "titan"]
+
+    def test_only_models_with_labels_are_offered_where_labels_are_read(self, device: Offered) -> None:
+        device.install("numbers", output='kind = "tensors"')
+        assert complete(device.desk(), "edged://models/{name}/labels", "name", "") == ["tiny"]
+
+
+class TestChanges:
+    def updates(self, sent: list[Any]) -> list[str]:
+        return [m["params"]["uri"] for m in sent if m.get("method") == "notifications/resources/updated"]
+
+    def listen(self, desk: Desk, *uris: str) -> None:
+        asked = {"resourceSubscriptions": list(uris), "resourcesListChanged": True}
+        params = {"notifications": asked, "_meta": MODERN}
+        message = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params}
+        (acknowledged,) = desk.tell(json.dumps(message))
+        assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+
+    def test_a_subscriber_hears_that_another_version_serves(self, device: Offered) -> None:
+        desk = device.desk(Tier.READ)
+        self.listen(desk, "edged://models/tiny", "edged://device")
+        before = len(desk.sent)
+        device.install("tiny", "2")
+        assert self.updates(desk.sent[before:]) == ["edged://models/tiny", "edged://device"]
+
+    def test_a_new_model_changes_the_list_and_a_new_version_does_not(self, device: Offered) -> None:
+        desk = device.desk(Tier.READ)
+        self.listen(desk)
+        before = len(desk.sent)
+        device.install("tiny", "2")
+        assert desk.sent[before:] == []
+        device.install("other")
+        assert [m["method"] for m in desk.sent[before:]] == ["notifications/resources/list_changed"]
