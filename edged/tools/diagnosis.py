@@ -212,12 +212,13 @@ def _mean_ms(work: Work) -> float:
 
 
 def _barred(model: ModelDocument) -> Iterator[Finding]:
-    for version in model.versions:
-        if version.state == "quarantined":
-            reason = (version.reason or "unknown").rstrip(".")
-            yield Finding(f"{model.name} {version.version} is barred from serving: {reason}.", model.uri)
-    if model.active is None:
-        yield Finding(f"{model.name} is installed, and no version of it serves.", model.uri)
+    barred = [version for version in model.versions if version.state == "quarantined"]
+    serves = f"version {model.active} serves" if model.active else "no version of it serves"
+    for version in barred:
+        reason = (version.reason or "unknown").rstrip(".")
+        yield Finding(f"{model.name} {version.version} is barred: {reason}; {serves}.", model.uri)
+    if model.active is None and not barred:
+        yield Finding(f"{model.name} is installed, and {serves}.", model.uri)
 
 
 def _errors(model: ModelDocument, *, ours: bool) -> Iterator[Finding]:

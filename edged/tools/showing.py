@@ -34,6 +34,7 @@ class Showing:
         self._resources = Resources(catalog, view, inventory, config)
         catalog.put(*Prompts(view).offers())
         self.ticker = Ticker(self._resources.pulse, catalog.updated)
+        catalog.on_watch(self.ticker.watch)
 
     async def refresh(self) -> None:
         """Take over what the library now holds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
 TICK_S: Final = 1.0
@@ -19,23 +19,25 @@ class Ticker:
     def __init__(self, pulse: Callable[[str], object], tell: Callable[[str], None]) -> None:
         self._pulse = pulse
         self._tell = tell
-        self._watched: frozenset[str] = frozenset()
+        self._watched: set[str] = set()
         self._last: dict[str, object] = {}
         self._wanted = asyncio.Event()
 
-    def watch(self, uris: Collection[str]) -> None:
-        """Tick for these, and no others, from now on; where none is live, sleep without a timer."""
-        self._watched = frozenset(uris)
-        self.reconsider()
+    def watch(self, uri: str, by_anybody: bool) -> None:  # noqa: FBT001 - the shape of a callback
+        """Tick for this resource from now on, or no more; while none that is live is watched, sleep without a timer."""
+        if by_anybody:
+            self._watched.add(uri)
+            self._consider(uri)
+        else:
+            self._watched.discard(uri)
+            self._last.pop(uri, None)
+        self._sleep_or_wake()
 
     def reconsider(self) -> None:
         """Ask again which of the watched are live: something came or went."""
-        pulses = {uri: self._pulse(uri) for uri in sorted(self._watched)}
-        self._last = {uri: self._last.get(uri, now) for uri, now in pulses.items() if now is not None}
-        if self._last:
-            self._wanted.set()
-        else:
-            self._wanted.clear()
+        for uri in self._watched:
+            self._consider(uri)
+        self._sleep_or_wake()
 
     async def run(self) -> None:
         """Tick on whole seconds of the loop's clock, so that it wakes up with others that do."""
@@ -44,6 +46,19 @@ class Ticker:
             await self._wanted.wait()
             await asyncio.sleep(TICK_S - loop.time() % TICK_S)
             self._tick()
+
+    def _consider(self, uri: str) -> None:
+        now = self._pulse(uri)
+        if now is None:
+            self._last.pop(uri, None)
+        else:
+            self._last.setdefault(uri, now)
+
+    def _sleep_or_wake(self) -> None:
+        if self._last:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
 
     def _tick(self) -> None:
         for uri, before in tuple(self._last.items()):

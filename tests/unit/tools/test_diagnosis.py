@@ -115,7 +115,7 @@ class TestFailing:
     def test_a_barred_version_is_named_with_its_reason(self) -> None:
         versions: list[VersionPart] = [version(), version("2", "quarantined", reason="it killed the daemon.")]
         found = diagnosis.failing(figures(model(versions=versions)))
-        assert said(found) == "face 2 is barred from serving: it killed the daemon."
+        assert said(found) == "face 2 is barred: it killed the daemon; version 1 serves."
 
     def test_a_model_of_which_nothing_serves_is_named(self) -> None:
         assert "no version of it serves" in said(diagnosis.failing(figures(model(active=None))))

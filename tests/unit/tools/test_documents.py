@@ -14,7 +14,7 @@ from edged.tools.device import Engine
 from edged.tools.readings import Reading
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agents.md").read_text()
-SECTIONS = {
+SECTIONS: dict[str, list[type[msgspec.Struct]]] = {
     "edged://device": [documents.DeviceDocument, documents.ModelLine, Board, Engine, Reading],
     "edged://models/{name}": [
         documents.ModelDocument,

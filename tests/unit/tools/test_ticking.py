@@ -33,6 +33,13 @@ class World:
         self.looks = 0
         self.ticker = Ticker(self._pulse, self._tell)
 
+    def watch(self, *uris: str) -> None:
+        for uri in uris:
+            self.ticker.watch(uri, True)
+
+    def leave(self, uri: str) -> None:
+        self.ticker.watch(uri, False)
+
     def _pulse(self, uri: str) -> object:
         self.looks += 1
         return self.values.get(uri)
@@ -59,7 +66,7 @@ def run(test: Callable[[World, FastLoop], Awaitable[None]]) -> None:
 
 def test_a_change_is_told_at_the_next_whole_second_and_once() -> None:
     async def scenario(world: World, _loop: FastLoop) -> None:
-        world.ticker.watch(["edged://a", "edged://b"])
+        world.watch("edged://a", "edged://b")
         world.values["edged://a"] = 1
         await asyncio.sleep(5)
         assert world.told == [("edged://a", 101.0)]
@@ -72,7 +79,7 @@ def test_a_change_is_told_at_the_next_whole_second_and_once() -> None:
 
 def test_many_changes_within_a_second_are_one() -> None:
     async def scenario(world: World, _loop: FastLoop) -> None:
-        world.ticker.watch(["edged://a"])
+        world.watch("edged://a")
         for number in range(1, 90):
             world.values["edged://a"] = number
             await asyncio.sleep(0.1)
@@ -85,11 +92,11 @@ def test_it_sleeps_without_a_timer_while_nobody_watches() -> None:
     async def scenario(world: World, loop: FastLoop) -> None:
         await asyncio.sleep(3600)
         assert loop.wakeups == 1  # the test's own
-        world.ticker.watch(["edged://a"])
+        world.watch("edged://a")
         await asyncio.sleep(60)
         watched = loop.wakeups
         assert watched <= 62
-        world.ticker.watch([])
+        world.leave("edged://a")
         await asyncio.sleep(3600)
         assert loop.wakeups <= watched + 2
         assert world.told == []
@@ -99,12 +106,12 @@ def test_it_sleeps_without_a_timer_while_nobody_watches() -> None:
 
 def test_it_goes_on_when_somebody_watches_again() -> None:
     async def scenario(world: World, _loop: FastLoop) -> None:
-        world.ticker.watch(["edged://a"])
+        world.watch("edged://a")
         await asyncio.sleep(2)
-        world.ticker.watch([])
+        world.leave("edged://a")
         await asyncio.sleep(2)
         world.values["edged://a"] = 1
-        world.ticker.watch(["edged://a"])
+        world.watch("edged://a")
         await asyncio.sleep(2)
         assert world.told == []  # it was like this when they came
         world.values["edged://a"] = 2
@@ -116,7 +123,7 @@ def test_it_goes_on_when_somebody_watches_again() -> None:
 
 def test_what_is_not_live_costs_no_tick() -> None:
     async def scenario(world: World, loop: FastLoop) -> None:
-        world.ticker.watch(["edged://config"])
+        world.watch("edged://config")
         looks = world.looks
         await asyncio.sleep(600)
         assert (world.looks, loop.wakeups) == (looks, 1)
@@ -126,7 +133,7 @@ def test_what_is_not_live_costs_no_tick() -> None:
 
 def test_what_comes_alive_while_it_is_watched_is_ticked_for_once_it_is_reconsidered() -> None:
     async def scenario(world: World, _loop: FastLoop) -> None:
-        world.ticker.watch(["edged://new"])
+        world.watch("edged://new")
         world.values["edged://new"] = 0
         world.ticker.reconsider()
         world.values["edged://new"] = 1
@@ -138,7 +145,7 @@ def test_what_comes_alive_while_it_is_watched_is_ticked_for_once_it_is_reconside
 
 def test_what_goes_away_while_it_is_watched_is_told_as_a_change() -> None:
     async def scenario(world: World, _loop: FastLoop) -> None:
-        world.ticker.watch(["edged://a"])
+        world.watch("edged://a")
         del world.values["edged://a"]
         await asyncio.sleep(3)
         assert [uri for uri, _ in world.told] == ["edged://a"]
