@@ -33,7 +33,7 @@ COOL = Readings(
     temperature_c=41.5,
     battery_pct=None,
     mains=None,
-    memory_available_bytes=1 << 30,
+    memory_available_bytes=1 << 40,
     rss_bytes=50 << 20,
     load_1min=0.25,
 )
