@@ -15,8 +15,8 @@ from edged.tools.readings import hottest, value
 from edged.tools.uris import DEVICE, METRICS
 
 MiB: Final = 1 << 20
-ENOUGH_ANSWERS: Final = 20
-"""Below so many a quantile says nothing."""
+ENOUGH_ANSWERS: Final = 100
+"""Below so many the 99th percentile says nothing."""
 SHARE: Final = 0.5
 """A stage that takes more of the time than this is named."""
 SPREAD: Final = 10.0
@@ -89,6 +89,13 @@ def failing(figures: Figures) -> list[Finding]:
         *_limits(figures.device),
         *(finding for model in models for finding in _errors(model, ours=False)),
     ]
+
+
+def usual(models: Sequence[ModelDocument], most: int) -> list[str]:
+    """What the busiest models did, as a measure for anything else."""
+    asked = [model for model in models if model.work.answered or model.work.errors]
+    asked.sort(key=lambda model: model.work.answered, reverse=True)
+    return [_did(model) for model in asked[:most]]
 
 
 # the device
@@ -169,6 +176,13 @@ def _slow_model(model: ModelDocument) -> Iterator[Finding]:
     if cheaper := _cheaper(model):
         yield Finding(f"{model.name}: {cheaper}.", model.uri)
     yield from _errors_of(model, BUSY, "calls were turned away")
+
+
+def _did(model: ModelDocument) -> str:
+    total = model.work.stages.get("total")
+    half = f", half of them within {total.p50_ms:.3g} ms" if total and total.count else ""
+    failed = sum(model.work.errors.values())
+    return f"{model.name} answered {model.work.answered} calls{half}; {failed} failed."
 
 
 def _largest_stage(work: Work) -> tuple[str, float]:

@@ -21,6 +21,8 @@ from edged.tools.view import View
 
 MAX_FINDINGS: Final = 6
 """What a small model can weigh at once; the rest is behind the links."""
+MAX_USUAL: Final = 2
+"""Models of which is said what they did, as a measure."""
 Suggestions: TypeAlias = Sequence[str] | Awaitable[Sequence[str]]
 
 LINKS: Final[Mapping[str, tuple[str, str]]] = {
@@ -225,11 +227,12 @@ def _known(findings: Sequence[Finding], models: Sequence[ModelDocument]) -> list
     said = [finding.says for finding in findings[:MAX_FINDINGS]]
     if left := len(findings) - len(said):
         said.append(f"{left} more in the resources below.")
+    said = said or ["Nothing recorded explains it."]
     if not models:
-        said.append("No model is installed.")
-    elif not any(model.work.answered or model.work.errors for model in models):
-        said.append("Nothing was asked of it since the daemon started.")
-    return said or ["Nothing recorded explains it."]
+        return [*said, "No model is installed."]
+    return said + (
+        diagnosis.usual(models, MAX_USUAL) or ["Nothing was asked of it since the daemon started."]
+    )
 
 
 def _check_label(label: str, labels: Sequence[str]) -> None:

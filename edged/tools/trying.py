@@ -149,7 +149,7 @@ def _test(model: ModelDocument, label: str | None) -> list[str]:
 def _measured(chosen: VersionPart) -> list[str]:
     """What its trial measured on this board, a sentence for all variants."""
     said = [
-        f"{v.name} {v.invoke_ms:.1f} ms and {v.memory_bytes / MiB:.0f} MiB"
+        f"{v.name} {v.invoke_ms:.2g} ms and {v.memory_bytes / MiB:.0f} MiB"
         for v in chosen.variants
         if v.invoke_ms is not None and v.memory_bytes is not None
     ]
