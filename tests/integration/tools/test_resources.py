@@ -20,6 +20,7 @@ from edged.tools.documents import (
     MetricsDocument,
     ModelDocument,
 )
+from tests.rig import room
 from tests.rig.desk import MODERN, Desk
 from tests.rig.offered import Offered, document, offered
 
@@ -174,6 +175,18 @@ class TestWhatTheyHold:
         assert held["versions"][0]["reason"] == "it killed the daemon"
         assert held["title"] == "A matrix"
 
+    def test_a_version_whose_manifest_is_damaged_is_still_described_as_far_as_it_can_be(
+        self, device: Offered, tmp_path: Path
+    ) -> None:
+        manifest = tmp_path / "models" / "tiny" / "1" / "manifest.toml"
+        manifest.write_text(manifest.read_text() + "\n# damage\n")
+        device.library = room.library(tmp_path / "models")  # what was read before is remembered
+        device.refresh()
+        held = document(device.desk(), "edged://models/tiny")
+        assert (held["title"], held["input"], held["labels"], held["labels_uri"]) == (None, None, 0, None)
+        assert held["versions"][0]["variants"] == []
+        assert device.desk().ask_modern("resources/read", {"uri": "edged://models/tiny/labels"})["error"]
+
     def test_the_config_is_whole_but_for_its_secrets(self, device: Offered) -> None:
         held = document(device.desk(), "edged://config")
         assert held == {
@@ -228,6 +241,25 @@ class TestChanges:
         before = len(desk.sent)
         device.install("tiny", "2")
         assert self.updates(desk.sent[before:]) == ["edged://models/tiny", "edged://device"]
+
+    def test_a_handshake_peer_hears_the_same(self, device: Offered) -> None:
+        desk = device.desk(Tier.READ)
+        desk.shake_hands("2025-11-25")
+        assert desk.ask("resources/subscribe", {"uri": "edged://models/tiny"})["result"] == {}
+        before = len(desk.sent)
+        device.install("tiny", "2")
+        assert self.updates(desk.sent[before:]) == ["edged://models/tiny"]
+
+    def test_nothing_is_watched_once_the_last_subscriber_is_gone(self, device: Offered) -> None:
+        seen: list[tuple[str, bool]] = []
+        device.catalog.on_watch(lambda uri, by_anybody: seen.append((uri, by_anybody)))
+        first, second = device.desk(), device.desk()
+        for desk in (first, second):
+            self.listen(desk, "edged://metrics")
+        first.hang_up()
+        assert seen == [("edged://metrics", True)]
+        second.notify("notifications/cancelled", {"requestId": 7})
+        assert seen == [("edged://metrics", True), ("edged://metrics", False)]
 
     def test_a_new_model_changes_the_list_and_a_new_version_does_not(self, device: Offered) -> None:
         desk = device.desk(Tier.READ)
