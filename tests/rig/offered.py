@@ -1,133 +1,277 @@
-"""What a device offers beside tools, over a real library and the real dispatcher, without a socket or a loop."""
+"""A catalog with something of every kind, for tests of what peers of each revision get."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
 import msgspec
 
-from edged.inference import stats
-from edged.inference.models.library import Library
-from edged.limits import UNCONSTRAINED, Limits
-from edged.masking import SECRET
-from edged.mcp.catalog import Catalog, Tier
-from edged.mcp.results import Info
-from edged.mcp.server import Server
-from edged.power.sensors import Readings
-from edged.tasks import OneThread
-from edged.tools.device import Engine
-from edged.tools.documents import config_document
-from edged.tools.readings import Gauge
-from edged.tools.showing import Showing
-from edged.tools.view import Rooms
-from tests.rig import room
-from tests.rig.desk import Desk
-
-COOL = Readings(
-    temperature_c=41.5,
-    battery_pct=None,
-    mains=None,
-    memory_available_bytes=1 << 40,
-    rss_bytes=50 << 20,
-    load_1min=0.25,
+from edged.errors import NotFound, NotReady
+from edged.mcp.catalog import (
+    Argument,
+    Audio,
+    Call,
+    Catalog,
+    Embedded,
+    Form,
+    Icon,
+    Image,
+    Job,
+    Link,
+    Prompt,
+    PromptMessage,
+    Relevance,
+    Resource,
+    Roots,
+    Sample,
+    Template,
+    Text,
+    Tier,
+    Tool,
+    ToolResult,
+    Visit,
+    Work,
+    among,
 )
+from edged.mcp.results import Info
+from tests.rig.desk import Later
+from tests.rig.echo_server import PIXEL
+
+FULL_INFO = Info(
+    name="rig",
+    version="1",
+    title="Rig",
+    description="for tests",
+    website="https://example.org",
+    instructions="Try.",
+    icons=(Icon(src="https://example.org/i.png", mime="image/png", sizes=("48x48",), theme="dark"),),
+)
+ICONS = FULL_INFO.icons
+RELEVANCE = Relevance(audience=("user",), priority=0.5, modified="2026-01-01T00:00:00Z")
+NAME_FORM = Form(
+    "Who are you?", {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+)
+COLOURS = ("red", "green", "grey", "dark green")
 
 
-class Broker(msgspec.Struct, frozen=True, kw_only=True):
-    host: str = "localhost"
-    password: Annotated[str, SECRET] = ""
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No arguments."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A config with a secret in it."""
+class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number, if any."""
 
-    broker: Broker = Broker(password="hush")  # noqa: S106 - what must not be shown
+    n: int = 0
 
 
-@dataclass
-class Offered:
-    """One device; a test changes what its rooms say."""
+def said(text: str) -> ToolResult:
+    """A result that says no more than this."""
+    return ToolResult(structured={"text": text}, text=text)
 
-    library: Library
-    disk: OneThread
-    now_s: float = 1000.0
-    limits: Limits = UNCONSTRAINED
-    engine: Engine | None = None
-    inference: stats.Status | None = None
-    readings: Readings = COOL
-    settings: Settings = field(default_factory=Settings)
-    looks: int = 0
-    catalog: Catalog = field(default_factory=Catalog)
 
-    def __post_init__(self) -> None:
-        clock = lambda: self.now_s  # noqa: E731 - it reads best here
-        rooms = Rooms(
-            limits=lambda: self.limits,
-            engine=lambda: self.engine,
-            inference=lambda: self.inference,
-            clock=clock,
-            sample=Gauge(clock, self._look).sample,
+def _everything(_call: Call, _arguments: Nothing) -> ToolResult:
+    content = (
+        Text("words", RELEVANCE),
+        Image(PIXEL, "image/png", RELEVANCE),
+        Audio(b"RIFF", "audio/wav"),
+        Embedded("test://text", "held", "text/plain", RELEVANCE, {"a": 1}),
+        Embedded("test://bytes", b"\x00\x01", "application/octet-stream"),
+        Link("test://linked", "linked", "Linked", "to be read", "text/plain", 7, RELEVANCE),
+    )
+    return ToolResult(structured={"n": 1}, text="all", content=content)
+
+
+def _greet(call: Call, arguments: Number) -> ToolResult:
+    who = call.ask("name", NAME_FORM)
+    if who.action != "accept":
+        return said(f"then not: {who.action}")
+    return said(f"hello {who.content['name']} {arguments.n}")
+
+
+def _two_rounds(call: Call, _arguments: Nothing) -> ToolResult:
+    first = call.ask("first", NAME_FORM)
+    second = call.ask("second", NAME_FORM)
+    return said(f"{first.content['name']} {second.content['name']}")
+
+
+def _three_kinds(call: Call, _arguments: Nothing) -> ToolResult:
+    answers = call.ask_all(
+        {"form": NAME_FORM, "sample": Sample({"messages": [], "maxTokens": 1}), "roots": Roots()}
+    )
+    return said(f"{answers['form'].action} {answers['sample']['model']} {len(answers['roots']['roots'])}")
+
+
+def _visit(call: Call, _arguments: Nothing) -> ToolResult:
+    return said(call.ask("page", Visit("Look", "https://example.org/", "e1")).action)
+
+
+def _able(call: Call, _arguments: Nothing) -> ToolResult:
+    return said(" ".join(kind.__name__ for kind in (Form, Visit, Sample, Roots) if call.can(kind)))
+
+
+def _chatty(call: Call, _arguments: Nothing) -> ToolResult:
+    call.log("debug", {"n": 1})
+    call.log("warning", "careful", "rig")
+    return said("said")
+
+
+def _job(_call: Call, arguments: Number) -> Job:
+    async def run(work: Work) -> ToolResult:
+        work.progress(1, 2, "half")
+        if arguments.n == 1:
+            raise NotReady("not now", 1)
+        if arguments.n == 2:
+            raise RuntimeError("secret")
+        return said(f"done for {work.principal.name}")
+
+    return Job(run, message="begun", ttl_ms=1000, poll_ms=10)
+
+
+async def _asking_job(_call: Call, _arguments: Nothing) -> Job:
+    async def run(work: Work) -> ToolResult:
+        answers = work.ask_all({"a": NAME_FORM, "b": NAME_FORM})
+        return said(f"{answers['a'].content['name']}{answers['b'].content['name']}")
+
+    return Job(run)
+
+
+def _read(call: Call) -> str:
+    return f"for {call.principal.name}"
+
+
+def _missing(_call: Call) -> str:
+    raise NotFound("it went away")
+
+
+def _busy(_call: Call) -> str:
+    raise NotReady("soon", 1)
+
+
+def _late(_call: Call) -> Awaitable[str]:
+    return Later()  # type: ignore[return-value]  # the desk settles it
+
+
+def _parts(_call: Call) -> tuple[Embedded, ...]:
+    return (Embedded("test://parts/1", "one", "text/x"), Embedded("test://parts/2", b"\xff"))
+
+
+def _asked(call: Call) -> str:
+    return str(call.ask("name", NAME_FORM).content["name"])
+
+
+def _model(_call: Call, values: Mapping[str, str]) -> str:
+    if values["name"] not in COLOURS:
+        raise NotFound("no such colour")
+    return values["name"].upper()
+
+
+def _tell(_call: Call, arguments: Mapping[str, str]) -> tuple[PromptMessage, ...]:
+    return (
+        PromptMessage("user", Text(f"{arguments['colour']} {arguments.get('size', '')}")),
+        PromptMessage("assistant", Image(PIXEL, "image/png")),
+        PromptMessage("user", Embedded("test://text", "held", "text/plain")),
+        PromptMessage("user", Audio(b"RIFF", "audio/wav")),
+        PromptMessage("user", Link("test://linked", "linked")),
+    )
+
+
+def _sizes(_call: Call, typed: str, others: Mapping[str, str]) -> list[str]:
+    return [f"{others.get('colour', 'any')}-{typed}{n}" for n in range(150)]
+
+
+TOOLS: dict[str, Any] = {
+    "everything": (_everything, Nothing),
+    "greet": (_greet, Number),
+    "two_rounds": (_two_rounds, Nothing),
+    "three_kinds": (_three_kinds, Nothing),
+    "visit": (_visit, Nothing),
+    "able": (_able, Nothing),
+    "chatty": (_chatty, Nothing),
+    "job": (_job, Number),
+    "asking_job": (_asking_job, Nothing),
+}
+
+
+def full_catalog() -> Catalog:
+    """Something of every kind."""
+    offered = Catalog()
+    for name, (handler, arguments) in TOOLS.items():
+        offered.put(
+            Tool(
+                name=name,
+                title=name.title(),
+                description=name,
+                arguments=arguments,
+                handler=handler,
+                tier=Tier.READ,
+                icons=ICONS,
+                meta={"ui": 1},
+            )
         )
-        shown = lambda: config_document(self.settings, {"log"}, {"broker"})  # noqa: E731 - likewise
-        self.showing = Showing(self.catalog, rooms, lambda: self.library, self.disk, shown)
-        self.server = Server(self.catalog, Info(name="edged", version="0"))
-        self.refresh()
-
-    def desk(self, tier: Tier = Tier.OPERATOR) -> Desk:
-        """A peer's connection."""
-        return Desk(self.server, tier)
-
-    def refresh(self) -> None:
-        """Have the device take over what the library holds."""
-        asyncio.run(self.showing.refresh())
-
-    def install(self, name: str, version: str = "1", **options: Any) -> None:
-        """Install and serve a model of two numbers with the labels left and right."""
-        room.install_linear(self.library, name, version, **options)
-        self.refresh()
-
-    def worked(self, model: str, errors: dict[str, int] | None = None, **stages_ms: float) -> None:
-        """Let the inference room have counted a hundred answers of these stages."""
-        counted = stats.ModelStats()
-        counted.outcomes.add("answered", 100)
-        for error, count in (errors or {}).items():
-            counted.outcomes.add(error, count)
-        for name in counted.STAGES:
-            for _ in range(100):
-                counted.stages[name].record(stages_ms.get(name, 1.0))
-                counted.stages["total"].record(sum(stages_ms.get(stage, 1.0) for stage in counted.STAGES))
-        self.inference = stats.Status(
-            models=[],
-            memory_bytes=1 << 20,
-            memory_budget_bytes=256 << 20,
-            in_hand=0,
-            outcomes={model: counted.outcomes.by_name()},
-            stages={model: {name: times.summary() for name, times in counted.stages.items() if times.count}},
+    offered.put(
+        Tool(
+            name="only_task",
+            title="",
+            description="",
+            arguments=Number,
+            handler=_job,
+            tier=Tier.READ,
+            needs_tasks=True,
+            schema={"type": "object", "$anchor": "x"},
         )
-
-    def _look(self) -> Readings:
-        self.looks += 1
-        return self.readings
-
-
-@contextmanager
-def offered(root: Path) -> Iterator[Offered]:
-    """A device without models."""
-    disk = OneThread("disk")
-    try:
-        yield Offered(room.library(root), disk)
-    finally:
-        disk.close()
-
-
-def document(desk: Desk, uri: str) -> Any:
-    """What a JSON resource holds, as the peer reads it."""
-    (part,) = desk.ask_modern("resources/read", {"uri": uri})["result"]["contents"]
-    assert (part["uri"], part["mimeType"]) == (uri, "application/json")
-    return json.loads(part["text"])
+    )
+    resource: dict[str, Any] = {
+        "tier": Tier.READ,
+        "title": "T",
+        "description": "d",
+        "relevance": RELEVANCE,
+        "icons": ICONS,
+        "meta": {"a": 1},
+    }
+    offered.put(
+        Resource(
+            uri="test://text", name="text", read=_read, mime="text/plain", size_bytes=5, ttl_ms=70, **resource
+        ),
+        Resource(
+            uri="test://bytes", name="bytes", read=lambda _: b"\x00\x01", mime="x/y", public=True, **resource
+        ),
+        Resource(uri="test://parts", name="parts", read=_parts, **resource),
+        Resource(uri="test://missing", name="missing", read=_missing, **resource),
+        Resource(uri="test://busy", name="busy", read=_busy, **resource),
+        Resource(uri="test://late", name="late", read=_late, **resource),
+        Resource(uri="test://asked", name="asked", read=_asked, public=True, ttl_ms=9, **resource),
+        Resource(uri="test://secret", name="secret", read=_read, tier=Tier.OPERATOR),
+        Template(
+            uri_template="test://colours/{name}",
+            name="colours",
+            read=_model,
+            mime="text/plain",
+            completers={"name": among(lambda: COLOURS)},
+            **resource,
+        ),
+        Template(uri_template="test://secrets/{name}", name="secrets", read=_model, tier=Tier.OPERATOR),
+        Prompt(
+            name="tell",
+            title="Tell",
+            description="tells",
+            get=_tell,
+            tier=Tier.READ,
+            arguments=(
+                Argument(
+                    name="colour",
+                    title="Colour",
+                    description="c",
+                    required=True,
+                    completer=among(lambda: COLOURS),
+                ),
+                Argument(name="size", completer=_sizes),
+                Argument(name="plain"),
+            ),
+            icons=ICONS,
+            meta={"a": 1},
+        ),
+        Prompt(name="greet", get=lambda call, _: f"I am {_asked(call)}", tier=Tier.READ),
+        Prompt(name="secret", get=lambda _c, _a: "psst", tier=Tier.OPERATOR),
+    )
+    return offered
