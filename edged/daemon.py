@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,9 +31,13 @@ from edged.tasks import Latest, OneThread, supervise
 from edged.tools import device
 from edged.tools.arguments import Sources
 from edged.tools.device import Engine
+from edged.tools.documents import ConfigDocument, config_document
 from edged.tools.mappings import Mappings
 from edged.tools.models import ModelTools
+from edged.tools.readings import Gauge
 from edged.tools.serving import Serving
+from edged.tools.showing import Showing
+from edged.tools.view import Rooms
 
 if TYPE_CHECKING:
     from edged.inference.runtime import Runtime
@@ -44,7 +49,8 @@ LOG = logging.getLogger("edged")
 INSTRUCTIONS = """\
 This device runs machine-learning models on pictures, sounds and readings you give it. Each active model is a tool
 infer_<name>; its description says what it answers. Start with device_status for how the device is, and models_list
-for what is installed. A refusal with retry_after_s means: wait that long, then ask again."""
+for what is installed. A refusal with retry_after_s means: wait that long, then ask again. Details are resources:
+edged://device, edged://metrics, edged://models/<name>. Prompts say what to do when it is slow, hot or failing."""
 
 
 def main(reread: Callable[[], Config]) -> int:
@@ -76,14 +82,17 @@ class Daemon:
         self._disk = OneThread("disk")
         self._limits = Latest[Limits](UNCONSTRAINED)
         self._runtime: Runtime | None = None
+        self._library: Library | None = None
+        self._scheduler: Scheduler | None = None
+        self._waiting: frozenset[str] = frozenset()
         catalog, mappings = Catalog(), Mappings()
         sources = Sources(mappings, config.inference.input_roots, config.inference.image_max_bytes)
         self._serving = Serving(self._open_library, self._disk, catalog, sources, self._start_engine)
-        for tool in (
+        self._showing = Showing(catalog, self._rooms(), self._opened_library, self._disk, self._config_shown)
+        catalog.put(
             *device.tools(lambda: self._limits.value, lambda: self._serving.engine, self._serving.status),
-            *ModelTools(self._serving, sources).tools(),
-        ):
-            catalog.put(tool)
+            *ModelTools(self._showing.follow(self._serving), sources).tools(),
+        )
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
         server = Server(catalog, info, config.mcp, {"edged/mapping/register": mappings.method()})
         inherited = systemd.listen_fds().get("mcp")
@@ -99,6 +108,7 @@ class Daemon:
             stack.callback(self._disk.close)
             await self._serving.open()
             stack.push_async_callback(self._serving.close)
+            await self._showing.refresh()
             await stack.enter_async_context(self._listening())
             gc.collect()
             gc.freeze()  # what lives now lives on: collections need not walk it again
@@ -114,12 +124,14 @@ class Daemon:
         self._link.open()
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(_feed_watchdog(), name="watchdog")
+            ticker = group.create_task(supervise("ticker", self._showing.ticker.run), name="ticker")
             group.create_task(supervise("unix", self._link.run), name="unix")
             try:
                 yield
             finally:
                 self._link.close()
                 watchdog.cancel()
+                ticker.cancel()
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""
@@ -134,17 +146,36 @@ class Daemon:
             logging.getLogger().setLevel(new.log.level.upper())
             self._config = msgspec.structs.replace(self._config, access=new.access, log=new.log)
             LOG.info("reloaded changed=%s", ",".join(sorted(changed)) or "nothing")
-            if later := changed - LIVE:
+            later = changed - LIVE
+            self._waiting = frozenset(later)
+            self._showing.config_changed()
+            if later:
                 LOG.warning("restart to apply: %s", ", ".join(sorted(later)))
         systemd.ready(self._status())
 
     def _status(self) -> str:
         return f"serving {len(self._serving.status())} models"
 
+    def _rooms(self) -> Rooms:
+        return Rooms(
+            limits=lambda: self._limits.value,
+            engine=lambda: self._serving.engine,
+            inference=lambda: self._scheduler.status() if self._scheduler else None,
+            clock=monotonic,
+            sample=Gauge(monotonic).sample,
+        )
+
+    def _config_shown(self) -> ConfigDocument:
+        return config_document(self._config, LIVE, self._waiting)
+
     def _open_library(self) -> Library:
-        library = Library(Path(self._config.paths.state) / "models", self._preflight)
-        library.watch()
-        return library
+        self._library = Library(Path(self._config.paths.state) / "models", self._preflight)
+        self._library.watch()
+        return self._library
+
+    def _opened_library(self) -> Library:
+        assert self._library is not None  # noqa: S101 - `run` opens it before it serves anybody
+        return self._library
 
     def _preflight(self, trial: Trial) -> Report:
         from edged.inference.trial.preflight import Preflight  # noqa: PLC0415 - only who installs a model needs it
@@ -170,11 +201,11 @@ class Daemon:
         LOG.info(
             "engine runtime=%s-%s kernels=%s reason=%s", runtime.name, runtime.version, kernels.name, reason
         )
-        scheduler = Scheduler(self._config.inference, library, runtime, kernels, self._limits)
+        self._scheduler = Scheduler(self._config.inference, library, runtime, kernels, self._limits)
         engine = Engine(
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
         )
-        return scheduler, engine
+        return self._scheduler, engine
 
 
 async def _feed_watchdog() -> None:

@@ -91,6 +91,7 @@ class Catalog:
     def __init__(self) -> None:
         self._watchers: list[Callable[[Kind, Tier], None]] = []
         self._readers: list[Callable[[str], None]] = []
+        self._makers: list[Callable[[str, bool], None]] = []
         self.tools: Shelf[Tool] = Shelf(lambda tier: self._tell("tools", tier))
         self.resources: Shelf[Resource] = Shelf(lambda tier: self._tell("resources", tier))
         self.templates: Shelf[Template] = Shelf(lambda tier: self._tell("resources", tier))
@@ -121,6 +122,15 @@ class Catalog:
     def on_update(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called with each URI that is `updated`."""
         self._readers.append(callback)
+
+    def watched(self, uri: str, by_anybody: bool) -> None:  # noqa: FBT001 - the shape of a callback
+        """Note that a resource has its first subscriber, or has lost its last."""
+        for callback in self._makers:
+            callback(uri, by_anybody)
+
+    def on_watch(self, callback: Callable[[str, bool], None]) -> None:
+        """Have `callback` called with each URI that is `watched`: what is live is worth computing only then."""
+        self._makers.append(callback)
 
     def _tell(self, kind: Kind, tier: Tier) -> None:
         for callback in self._watchers:

@@ -66,7 +66,7 @@ class Server:
         self.methods = dict(methods or {})
         self.tasks = tasks
         self.listings = Listings(catalog, info, self.limits, self.methods, tasks=tasks is not None)
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(catalog.watched)
         stamp = self.listings.stamp
         self.rounds = Rounds(seal or Seal(), stamp)
         revisions = (*legacy.REVISIONS.values(), modern.REVISION)

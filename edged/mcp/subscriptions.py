@@ -6,7 +6,7 @@ peer does not keep up only the newest notification of each topic is kept, and se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -106,9 +106,13 @@ class Listener:
 
 
 class Subscriptions:
-    """Every listener of a server, by topic."""
+    """Every listener of a server, by topic.
 
-    def __init__(self) -> None:
+    `watched(uri, by_anybody)` is called when a resource gets its first listener, and when it loses its last.
+    """
+
+    def __init__(self, watched: Callable[[str, bool], None] = lambda _uri, _by_anybody: None) -> None:
+        self._watched = watched
         self._listeners: dict[Topic, dict[Listener, None]] = {}
 
     def __contains__(self, topic: Topic) -> bool:
@@ -118,16 +122,22 @@ class Subscriptions:
         """Have a listener hear of these from now on."""
         for topic in topics:
             listener.topics[topic] = None
-            self._listeners.setdefault(topic, {})[listener] = None
+            if topic not in self._listeners:
+                self._listeners[topic] = {}
+                self._tell(topic, by_anybody=True)
+            self._listeners[topic][listener] = None
 
     def drop(self, listener: Listener, topics: Iterable[Topic]) -> None:
         """Have it hear of these no more."""
         for topic in tuple(topics):
             listener.topics.pop(topic, None)
-            others = self._listeners.get(topic, {})
+            others = self._listeners.get(topic)
+            if others is None:
+                continue
             others.pop(listener, None)
             if not others:
-                self._listeners.pop(topic, None)
+                del self._listeners[topic]
+                self._tell(topic, by_anybody=False)
 
     def close(self, listener: Listener) -> None:
         """Have it hear nothing any more."""
@@ -143,3 +153,8 @@ class Subscriptions:
         for listener in tuple(listeners):
             if listener.tier >= tier:
                 listener.hear(topic, start, bare=len(members) == 1)
+
+    def _tell(self, topic: Topic, *, by_anybody: bool) -> None:
+        kind, uri = topic
+        if kind == "resource":
+            self._watched(uri, by_anybody)

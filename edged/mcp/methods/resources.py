@@ -65,7 +65,7 @@ class _ReadShape:
     def excuse(self, exc: EdgedError) -> object:
         """No result: raises Failure."""
         if isinstance(exc, NotFound):
-            raise not_found(self._uri, self._request.revision)
+            raise not_found(self._uri, self._request.revision, exc.message)
         raise failure_of(exc)
 
 
@@ -122,10 +122,10 @@ def listen(server: Server, conversation: Conversation, request: Request) -> None
     server.subscriptions.add(listener, granted.topics())
 
 
-def not_found(uri: str, revision: Revision) -> Failure:
+def not_found(uri: str, revision: Revision, message: str = "no such resource") -> Failure:
     """The error for a URI that names nothing this peer may read."""
     code = jsonrpc.INVALID_PARAMS if revision.stateless else _NOT_FOUND_BEFORE_2026
-    return Failure(code, "no such resource", {"uri": uri[:1024]})
+    return Failure(code, message, {"uri": uri[:1024]})
 
 
 def _reader(
