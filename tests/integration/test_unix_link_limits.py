@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from edged.links.config import UnixConfig
-from edged.links.unix import UnixLink, bind
+from edged.links.listening import bind
+from edged.links.unix import UnixLink
 from edged.mcp.access import Access
 from edged.mcp.config import AccessConfig, McpConfig
 from edged.mcp.server import Server
@@ -118,7 +119,7 @@ def test_a_peer_that_does_not_read_what_comes_by_itself_is_dropped(
 def test_running_out_of_descriptors_pauses_accepting_and_harms_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edged.links.unix._RETRY_ACCEPT_S", 0.01)
+    monkeypatch.setattr("edged.links.listening._RETRY_ACCEPT_S", 0.01)
 
     async def scenario() -> None:
         path = tmp_path / "s"
