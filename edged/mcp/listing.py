@@ -49,7 +49,7 @@ class Listings:
         return page
 
     def _page(self, tier: Tier, revision: Revision, cursor: str | None) -> ToolPage:
-        visible = self._catalog.visible(tier)
+        visible = self._catalog.tools.visible(tier)
         first = 0
         if cursor is not None:
             names = [tool.name for tool in visible]

@@ -104,7 +104,7 @@ def call_own(server: Server, conversation: Conversation, request: Request, revis
 
 
 def _callable(server: Server, name: str, principal: Principal) -> Tool:
-    tool = server.catalog.get(name)
+    tool = server.catalog.tools.get(name)
     if tool is None or tool.tier > principal.tier:
         if tool:
             _log.warning("call above tier principal=%s tool=%s", principal.name, name)

@@ -6,15 +6,16 @@ Source: basic/index.mdx ("Per-request protocol fields", error codes), basic/patt
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from edged.mcp.jsonrpc import INVALID_PARAMS, Failure, Id
-from edged.mcp.revision import Revision
+from edged.mcp.offers import LogLevel
+from edged.mcp.revision import V2026_07_28
 
-REVISION: Final = Revision(version="2026-07-28", stateless=True)
+REVISION: Final = V2026_07_28
 SUPPORTED: Final = (REVISION.version,)
 
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
@@ -25,8 +26,6 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 
 UNSUPPORTED_VERSION: Final = -32022
-
-LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
 
 class Implementation(msgspec.Struct, frozen=True, gc=False):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-import pybase64
 from msgspec import UNSET, Raw, UnsetType
 
-from edged.mcp.catalog import Image, Tool, ToolResult
+from edged.mcp.content import ToolResult
+from edged.mcp.contents import Block, TextBlock, block
+from edged.mcp.offers import Tool
 from edged.mcp.revision import Revision
 
 
@@ -24,21 +25,6 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str = ""
 
 
-class Text(msgspec.Struct, frozen=True, gc=False):
-    """Text content."""
-
-    text: str
-    type: Literal["text"] = "text"
-
-
-class Picture(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Image content; `data` is a JSON string already."""
-
-    data: Raw
-    mime_type: str
-    type: Literal["image"] = "image"
-
-
 class _Stamped(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """What every result of the stateless era carries."""
 
@@ -49,7 +35,7 @@ class _Stamped(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="came
 class CallResult(_Stamped, frozen=True, kw_only=True, rename="camel"):
     """Result of `tools/call`."""
 
-    content: list[Text | Picture]
+    content: list[Block]
     structured_content: Any = UNSET
     is_error: bool = False
 
@@ -118,13 +104,16 @@ class Empty(_Stamped, frozen=True, kw_only=True):
 
 def call_result(result: ToolResult, revision: Revision, stamp: Raw) -> CallResult:
     """What a peer of this revision gets; where it knows no structured content, that follows as text."""
-    content: list[Text | Picture] = [Text(result.text)]
-    if not revision.structured:
-        content.append(Text(msgspec.json.encode(result.structured).decode()))
-    content.extend(map(_picture, result.images))
+    content: list[Block] = [TextBlock(result.text)] if result.text else []
+    if result.structured is not None and not revision.structured:
+        content.append(TextBlock(msgspec.json.encode(result.structured).decode()))
+    if result.content:
+        content += [block(item, revision) for item in result.content]
     return CallResult(
         content=content,
-        structured_content=result.structured if revision.structured else UNSET,
+        structured_content=result.structured
+        if revision.structured and result.structured is not None
+        else UNSET,
         is_error=result.is_error,
         result_type="complete" if revision.stateless else UNSET,
         meta=stamp if revision.stateless else UNSET,
@@ -155,7 +144,3 @@ def listed(tool: Tool, revision: Revision) -> ListedTool:
 def server_info(info: Info, revision: Revision) -> ServerInfo:
     """The server's name as a peer of this revision sees it."""
     return ServerInfo(info.name, info.version, info.title if revision.titles and info.title else UNSET)
-
-
-def _picture(image: Image) -> Picture:
-    return Picture(Raw(b'"' + pybase64.b64encode(image.data) + b'"'), image.mime)

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw
 
 from edged.errors import DeviceError, EdgedError, Refused
 from edged.mcp import jsonrpc, legacy, modern
-from edged.mcp.catalog import Catalog, Method, Principal, Tier, ToolResult
+from edged.mcp.catalog import Catalog, Kind, Method, Principal, Tier, ToolResult
 from edged.mcp.config import McpConfig
 from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure, Id, Message
@@ -93,7 +93,7 @@ class Server:
         self.method_shapes = {r.version: MethodShape(r, self.listings.stamp) for r in revisions}
         self._conversations: set[Conversation] = set()
         self._readers: dict[type[msgspec.Struct], Reader[Any]] = {}
-        catalog.on_change(self._tools_changed)
+        catalog.on_change(self._changed)
 
     def connect(self, outlet: Outlet, principal: Principal) -> Conversation:
         """Begin with a new peer."""
@@ -142,7 +142,7 @@ class Server:
         elif message.method == "notifications/initialized":
             conversation.initialized = conversation.revision is not None
 
-    def _tools_changed(self, tier: Tier) -> None:
+    def _changed(self, _kind: Kind, tier: Tier) -> None:
         self.listings.forget()
         for conversation in tuple(self._conversations):
             if conversation.principal.tier >= tier:

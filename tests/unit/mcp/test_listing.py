@@ -98,7 +98,7 @@ def test_a_cursor_stays_good_while_other_tools_come_and_go() -> None:
     offered = many(20)
     desk = Desk(Server(offered, INFO, McpConfig(page_max=10)))
     cursor = desk.ask_modern("tools/list")["result"]["nextCursor"]
-    offered.remove("t003")
+    offered.tools.remove("t003")
     offered.put(tool("t0095"))
     page = desk.ask_modern("tools/list", {"cursor": cursor})["result"]
     assert page["tools"][0]["name"] == "t0095"
@@ -116,8 +116,8 @@ def test_a_list_is_stale_at_once_when_a_tool_comes_or_goes() -> None:
     assert len(desk.ask_modern("tools/list")["result"]["tools"]) == 1
     offered.put(tool("new"))
     assert len(desk.ask_modern("tools/list")["result"]["tools"]) == 2
-    offered.remove("new")
-    offered.remove("new")
+    offered.tools.remove("new")
+    offered.tools.remove("new")
     assert len(desk.ask_modern("tools/list")["result"]["tools"]) == 1
 
 

@@ -271,7 +271,7 @@ class TestToolCalls:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         offered = catalog()
-        tool = offered.get("echo")
+        tool = offered.tools.get("echo")
         assert tool is not None
         offered.put(dataclasses.replace(tool, arguments=cast("type[msgspec.Struct]", complex | Blob)))
         desk = Desk(Server(offered, INFO))
@@ -419,19 +419,19 @@ class TestSubscriptions:
         assert desk.sent[-1]["result"]["resultType"] == "complete"
 
     def test_a_handshake_peer_is_told_without_asking_once_it_is_initialized(self, desk: Desk) -> None:
-        desk._server.catalog.remove("wait")
+        desk._server.catalog.tools.remove("wait")
         assert desk.sent == []
         desk.shake_hands("2024-11-05")
-        desk._server.catalog.remove("paint")
+        desk._server.catalog.tools.remove("paint")
         assert desk.sent[-1]["method"] == "notifications/tools/list_changed"
 
     def test_a_peer_hears_nothing_of_tools_it_may_not_see(self) -> None:
         desk = Desk(Server(catalog(), INFO), Tier.READ)
         desk.shake_hands("2025-11-25")
         before = len(desk.sent)
-        desk._server.catalog.remove("remove")
+        desk._server.catalog.tools.remove("remove")
         assert len(desk.sent) == before
-        desk._server.catalog.remove("echo")
+        desk._server.catalog.tools.remove("echo")
         assert len(desk.sent) == before + 1
 
 
