@@ -9,8 +9,9 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from edged.inference.runtime import Runtime
     from edged.inference.scheduler import Scheduler
     from edged.inference.trial.report import Report, Trial
+    from edged.links.http import HttpLink
 
 LOG = logging.getLogger("edged")
 
@@ -47,7 +49,11 @@ infer_<name>; its description says what it answers. Start with device_status for
 for what is installed. A refusal with retry_after_s means: wait that long, then ask again."""
 
 
-def main(reread: Callable[[], Config]) -> int:
+Offer = Callable[[Catalog], None]
+"""Puts something of its own on the shelves."""
+
+
+def main(reread: Callable[[], Config], offers: Sequence[Offer] = ()) -> int:
     """Run until SIGTERM or SIGINT; exit code 0, or 1 when it could not start or gave up.
 
     `reread` gives the config, at the start and at every SIGHUP; it raises BadConfig, at the start to the caller.
@@ -56,7 +62,7 @@ def main(reread: Callable[[], Config]) -> int:
     _log_to_stderr(config)
     try:
         with _own_directories(config):
-            asyncio.run(Daemon(config, reread).run())
+            asyncio.run(Daemon(config, reread, offers).run())
     except (EdgedError, BaseExceptionGroup) as exc:
         if not (reasons := _reasons(exc)):
             raise
@@ -69,7 +75,7 @@ def main(reread: Callable[[], Config]) -> int:
 class Daemon:
     """Everything that lives as long as the process."""
 
-    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
+    def __init__(self, config: Config, reread: Callable[[], Config], offers: Sequence[Offer] = ()) -> None:
         self._config = config
         self._reread = reread
         self._access = Access(config.access, os.getuid())
@@ -84,10 +90,13 @@ class Daemon:
             *ModelTools(self._serving, sources).tools(),
         ):
             catalog.put(tool)
+        for offer in offers:
+            offer(catalog)
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
         server = Server(catalog, info, config.mcp, {"edged/mapping/register": mappings.method()})
-        inherited = systemd.listen_fds().get("mcp")
-        self._link = UnixLink(inherited or config.socket, server, self._access, config.unix)
+        inherited = systemd.listen_fds()
+        self._link = UnixLink(inherited.get("mcp") or config.socket, server, self._access, config.unix)
+        self._http = self._http_link(server, inherited)
 
     async def run(self) -> None:
         """Start everything, say READY, serve until a signal, stop everything in reverse."""
@@ -112,14 +121,29 @@ class Daemon:
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the link and feed the watchdog; at the end running calls finish first."""
         self._link.open()
+        if self._http:
+            self._http.open()
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(_feed_watchdog(), name="watchdog")
             group.create_task(supervise("unix", self._link.run), name="unix")
+            if self._http:
+                group.create_task(supervise("http", self._http.run), name="http")
             try:
                 yield
             finally:
                 self._link.close()
+                if self._http:
+                    self._http.close()
                 watchdog.cancel()
+
+    def _http_link(self, server: Server, inherited: Mapping[str, list[socket.socket]]) -> HttpLink | None:
+        """The second link, where systemd or the config wants it."""
+        passed = inherited.get("http")
+        if not passed and not self._config.http.enabled:
+            return None
+        from edged.links.http import HttpLink  # noqa: PLC0415 - the HTTP parser comes with the link
+
+        return HttpLink(passed or self._config.http_socket, server, self._access, self._config.http)
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""

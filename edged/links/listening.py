@@ -76,8 +76,8 @@ class Listener(Generic[C]):
         """What one connection too many is told before it is closed."""
         raise NotImplementedError
 
-    def ending(self) -> None:
-        """Let go of what outlives connections, before they finish."""
+    def stopped(self) -> None:
+        """Let go of what outlives connections."""
 
     @property
     def peers(self) -> int:
@@ -109,16 +109,15 @@ class Listener(Generic[C]):
                 await self._drain()
             finally:  # before the group cancels handlers: theirs are no answers to send
                 self._stop_listening()
-                self.ending()
                 for connection in tuple(self._connections):
                     connection.close("stopped")
+                self.stopped()
 
     def close(self) -> None:
         """Stop: no new peers, subscriptions end, calls may finish within `grace_s`; then `run` returns."""
         self._stop.set()
 
     async def _drain(self) -> None:
-        self.ending()
         for connection in tuple(self._connections):
             connection.finish()
         if self._connections:
