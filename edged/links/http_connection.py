@@ -89,7 +89,7 @@ class HttpConnection(asyncio.Protocol):
         self._body = bytearray()
         self._response: Response | None = None
         self._waiting_bytes = 0
-        self._made = self._begun = self._advancing = self._ending = self._lingering = False
+        self._made = self._begun = self._advancing = self._ending = self._lingering = self._unread = False
 
     async def take_over(self, sock: socket.socket) -> None:
         """Begin to read and write on an accepted socket."""
@@ -125,6 +125,15 @@ class HttpConnection(asyncio.Protocol):
         """See asyncio.Protocol: who stops sending is gone, as far as HTTP goes."""
         return False
 
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: no further request is begun while an answer waits to be read."""
+        self._unread = True
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._unread = False
+        self._loop.call_soon(self._advance)
+
     def connection_lost(self, _exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._transport = None
@@ -155,13 +164,16 @@ class HttpConnection(asyncio.Protocol):
         """Take in what is complete, until a request runs or more has to come."""
         self._advancing = True
         try:
-            while self._transport is not None and self._response is None and not self._lingering:
-                if not self._take(self._http.next_event()):
-                    break
+            while self._ready() and self._take(self._http.next_event()):
+                pass
         except h11.RemoteProtocolError as exc:
             self._reject(Refusal(exc.error_status_hint, str(exc)))
         finally:
             self._advancing = False
+
+    def _ready(self) -> bool:
+        idle = self._response is None and not self._lingering and not self._unread
+        return idle and self._transport is not None and not self._transport.is_closing()
 
     def _take(self, event: object) -> bool:
         """Act on what h11 found; whether there may be more."""
@@ -221,8 +233,12 @@ class HttpConnection(asyncio.Protocol):
 
     def carry(self, data: bytes) -> None:
         """See `http_response.Carrier`."""
-        if self._head is None or self._head.method != "HEAD":
-            self._send(h11.Data(data=data))
+        if self._transport is None or (self._head and self._head.method == "HEAD"):
+            return
+        if self._transport.get_write_buffer_size() > self._limits.write_buffer_max_bytes:
+            _log.warning("peer dropped principal=%s reason=does-not-read", self.principal.name)
+            self._transport.abort()
+        self._send(h11.Data(data=data))
 
     def complete(self) -> None:
         """See `http_response.Carrier`."""
@@ -254,11 +270,8 @@ class HttpConnection(asyncio.Protocol):
     def _send(self, event: h11.Event) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        data = self._http.send(event)
-        if data:
+        if data := self._http.send(event):
             self._transport.write(data)
-            if self._transport.get_write_buffer_size() > self._limits.write_buffer_max_bytes:
-                self._loop.call_soon(self.close, "does-not-read")
 
     def _reject(self, refusal: Refusal) -> None:
         """Answer a request that was not read to its end, and close as soon as the answer was."""

@@ -43,7 +43,7 @@ class Stream:
         self.fields: Fields = ()
         self._response: Response | None = None
         self._log = log
-        self._primes = primes
+        self._primes = self._polls = primes
         self._count = 0  # messages so far
         self._sent = 0  # those that somebody was there to take
 
@@ -93,6 +93,7 @@ class Stream:
 
     def resume(self, after: int | None = None) -> None:
         """Send what followed the event of that number, or what nobody was there to take."""
+        self._primes = False
         after = self._sent if after is None else after
         for place, message in self._log.after(Place(self.number, after)):
             if self._response is not None:
@@ -105,7 +106,7 @@ class Stream:
 
     def poll(self, retry_ms: int) -> None:
         """Have a client that waits come back for the rest."""
-        if self._primes and self._response is not None:
+        if self._polls and self._response is not None:
             self._open().write(http_events.priming(Place(self.number, self._sent), retry_ms))
             self.detach()
 
@@ -114,6 +115,7 @@ class Stream:
         if not self._response.streaming:
             self._response.stream(self.fields)
             if self._primes:
+                self._primes = False
                 self._response.write(http_events.priming(Place(self.number, self._sent)))
         return self._response
 
