@@ -26,6 +26,7 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 
 UNSUPPORTED_VERSION: Final = -32022
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 
 class Implementation(msgspec.Struct, frozen=True, gc=False):
@@ -54,18 +55,8 @@ class Meta(
     log_level: LogLevel | UnsetType = UNSET
     progress_token: Id | UnsetType = UNSET
     traceparent: str | None = None
-
-
-class SubscriptionFilter(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Which notifications a subscription asks for, and which it was granted."""
-
-    tools_list_changed: bool = False
-
-
-class ListenParams(msgspec.Struct, frozen=True):
-    """Parameters of `subscriptions/listen`."""
-
-    notifications: SubscriptionFilter
+    tracestate: str | None = None
+    baggage: str | None = None
 
 
 def check(meta: Meta) -> None:
@@ -75,3 +66,11 @@ def check(meta: Meta) -> None:
         raise Failure(UNSUPPORTED_VERSION, f"protocol version {meta.version!r} is not supported", data)
     if meta.capabilities is UNSET:
         raise Failure(INVALID_PARAMS, f"$._meta: {CAPABILITIES_KEY} is required, and missing")
+
+
+def knows_tasks(meta: Meta) -> bool:
+    """Whether this request declared the tasks extension."""
+    if meta.version is UNSET or meta.capabilities is UNSET:
+        return False
+    extensions = meta.capabilities.get("extensions")
+    return isinstance(extensions, dict) and TASKS_EXTENSION in extensions

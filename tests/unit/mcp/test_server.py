@@ -20,6 +20,12 @@ from tests.rig.echo_server import INFO, METHODS, catalog
 from tests.rig.late import late_catalog
 
 LARGE = "AAAA" * 2000
+OFFERS = {
+    "tools": {"listChanged": True},
+    "resources": {"subscribe": True, "listChanged": True},
+    "prompts": {"listChanged": True},
+    "logging": {},
+}
 SERVER_INFO = {"io.modelcontextprotocol/serverInfo": {"name": "echo", "version": "1", "title": "Echo"}}
 
 
@@ -52,7 +58,7 @@ class TestTheStatelessEra:
             "resultType": "complete",
             "_meta": SERVER_INFO,
             "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": {"listChanged": True}, "extensions": {"test/measure": {}}},
+            "capabilities": {**OFFERS, "completions": {}, "extensions": {"test/measure": {}}},
             "instructions": "Say it.",
             "ttlMs": 3_600_000,
             "cacheScope": "private",
@@ -102,7 +108,18 @@ class TestTheStatelessEra:
         assert error["code"] == -32602
         assert error["message"].startswith("$._meta")
 
-    @pytest.mark.parametrize("method", ["initialize", "ping", "nonsense", "resources/list"])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            "initialize",
+            "ping",
+            "nonsense",
+            "logging/setLevel",
+            "resources/subscribe",
+            "tasks/get",
+            "tasks/list",
+        ],
+    )
     def test_what_this_era_does_not_have_is_an_unknown_method(self, desk: Desk, method: str) -> None:
         assert desk.ask_modern(method)["error"]["code"] == -32601
 
@@ -112,10 +129,8 @@ class TestTheHandshakeEra:
     def test_a_known_revision_is_agreed_on(self, desk: Desk, version: str) -> None:
         result = desk.shake_hands(version)
         assert result["protocolVersion"] == version
-        assert result["capabilities"] == {
-            "tools": {"listChanged": True},
-            "experimental": {"test/measure": {}},
-        }
+        completions: dict[str, Any] = {"completions": {}} if version >= "2025-03-26" else {}
+        assert result["capabilities"] == {**OFFERS, **completions, "experimental": {"test/measure": {}}}
         assert ("title" in result["serverInfo"]) is (version >= "2025-06-18")
 
     @pytest.mark.parametrize("version", ["2026-07-28", "1999-01-01", ""])
@@ -373,7 +388,7 @@ class TestSubscriptions:
         )
 
     def test_a_subscription_is_acknowledged_with_what_is_granted_and_then_told(self, desk: Desk) -> None:
-        (granted,) = self.listen(desk, "s", toolsListChanged=True, promptsListChanged=True)
+        (granted,) = self.listen(desk, "s", toolsListChanged=True, nonsense=True)
         assert granted == {
             "jsonrpc": "2.0",
             "method": "notifications/subscriptions/acknowledged",
