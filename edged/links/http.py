@@ -90,15 +90,16 @@ class HttpLink(Listener[HttpConfig]):
         except Malformed as failure:
             response.send(400, jsonrpc.error(failure, failure.id))
             return
-        params = params_of(message.params) if message else Params()
+        asked = message if isinstance(message, Message) else None
+        params = params_of(asked.params) if asked else Params()
         if not is_modern(params, headers):
-            self._legacy.post(request, response, peer, message, params)
-        elif message is None:
+            self._legacy.post(request, response, peer, asked, params)
+        elif asked is None:
             response.refuse(Refusal(400, "a response, where nothing was asked"))
-        elif message.id is UNSET:
+        elif asked.id is UNSET:
             self._take_note(headers, response)
         else:
-            self._exchange(request, response, peer, message, params)
+            self._exchange(request, response, peer, asked, params)
 
     def _exchange(
         self, request: Request, response: Response, peer: HttpConnection, message: Message, params: Params

@@ -128,11 +128,17 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio.Protocol: no further request is begun while an answer waits to be read."""
         self._unread = True
+        if self._response is not None:
+            self._response.congested = True
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._unread = False
-        self._loop.call_soon(self._advance)
+        if self._response is not None:
+            self._response.congested = False
+            self._response.drained()
+        else:
+            self._loop.call_soon(self._advance)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """See asyncio.Protocol."""

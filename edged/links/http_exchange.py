@@ -26,6 +26,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self.session = Session(server, principal, self, tasks)
         response.gone = self.session.close
+        response.drained = self.session.catch_up
         response.quiet = response.stream
         response.ending = self.session.end_subscriptions
 
@@ -46,6 +47,11 @@ class Exchange:
         if seen.is_answer:
             self._response.end()
             self._loop.call_soon(self.session.close)  # not from within what it is sending
+
+    @property
+    def congested(self) -> bool:
+        """See `session.Wire`."""
+        return self._response.congested
 
     def take_descriptor(self) -> int | None:
         """See `session.Wire`: HTTP passes none."""

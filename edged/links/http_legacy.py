@@ -18,7 +18,7 @@ from edged.links.config import HttpConfig
 from edged.links.http_connection import HttpConnection, Request
 from edged.links.http_head import Head, Headers, Refusal
 from edged.links.http_response import Response
-from edged.links.http_rules import LAST_EVENT, SESSION, VERSION, Params, outgoing, params_of
+from edged.links.http_rules import LAST_EVENT, SESSION, VERSION, Params
 from edged.links.http_session import HttpSession, Sessions
 from edged.mcp import jsonrpc
 from edged.mcp.catalog import Principal
@@ -64,13 +64,12 @@ class Legacy:
         message: Message | None,
         params: Params,
     ) -> None:
-        """A single message; None is a response."""
+        """A single message; None is an answer to a question of ours."""
         session = self._session(request.head.headers, response, peer, message)
         if session is None:
             return
         if message is None:
-            stream = session.streams.asked(outgoing(request.body).id)
-            session.receive(request.body, stream)
+            session.receive(request.body, None)
             response.send(202)
         elif message.id is UNSET:
             session.receive(request.body, None)
@@ -78,7 +77,7 @@ class Legacy:
                 session.streams.cancelled(params.request_id)
             response.send(202)
         else:
-            self._ask(session, request, response, {message.id: params})
+            self._ask(session, request, response, [message.id])
             if not session.agreed:
                 session.close()
 
@@ -117,19 +116,14 @@ class Legacy:
             response.send(503, jsonrpc.error(failure, request_id), [("Retry-After", "1")])
             return None
 
-    def _ask(
-        self, session: HttpSession, request: Request, response: Response, wanted: dict[Id, Params]
-    ) -> None:
+    def _ask(self, session: HttpSession, request: Request, response: Response, wanted: list[Id]) -> None:
         """Have requests answered on a stream of their own."""
         if (taken := session.streams.taken(wanted)) is not None:
             failure = Failure(jsonrpc.INVALID_REQUEST, "id: in use by a request in flight")
             response.send(400, jsonrpc.error(failure, taken))
             return
-        tokens = [params.in_meta("progressToken") for params in wanted.values()]
         primes = (request.head.headers.get(VERSION) or "") >= _PRIMES_FROM
-        stream = session.streams.begin(
-            wanted, [t for t in tokens if isinstance(t, (int, str))], primes=primes
-        )
+        stream = session.streams.begin(wanted, primes=primes)
         stream.attach(response)
         session.receive(request.body, stream)
         if stream.ended:
@@ -141,22 +135,21 @@ class Legacy:
             loop = asyncio.get_running_loop()
             loop.call_later(self._config.poll_after_s, stream.poll, self._config.retry_ms)
 
-    def _requests(self, elements: list[msgspec.Raw]) -> dict[Id, Params]:
+    def _requests(self, elements: list[msgspec.Raw]) -> list[Id]:
         """The requests of a batch; what is malformed in it is answered all the same."""
-        found: dict[Id, Params] = {}
+        found = []
         for element in elements:
             with contextlib.suppress(Malformed):
                 message = jsonrpc.parse(bytes(element), self._server.limits.depth_max)
-                if message is not None and message.id is not UNSET:
-                    found[message.id] = params_of(message.params)
+                if isinstance(message, Message) and message.id is not UNSET:
+                    found.append(message.id)
         return found
 
     @staticmethod
     def _listen(session: HttpSession, headers: Headers, response: Response) -> None:
         after = headers.get(LAST_EVENT)
-        if after is None:
-            session.streams.listen(response)
-        elif (place := http_events.place_of(after)) is None:
+        place = http_events.place_of(after) if after is not None else None
+        if after is not None and place is None:
             response.refuse(Refusal(400, "Last-Event-ID: not one this session gave"))
         else:
-            session.streams.resume(place, response)
+            session.listen(response, place)

@@ -34,14 +34,16 @@ class Response:
     """What an exchange writes to.
 
     `gone` is called once when the peer leaves before the end, `quiet` when nothing was begun for `keepalive_s`,
-    `ending` when the link stops and wants no more of a stream that has no end of its own. None is called after
-    `end` or `send`.
+    `ending` when the link stops and wants no more of a stream that has no end of its own, `drained` when the
+    peer reads again after it was `congested`. None is called after `end` or `send`.
     """
 
     def __init__(self, carrier: Carrier, keepalive_s: float) -> None:
         self.gone: Callable[[], None] = _nothing
         self.quiet: Callable[[], object] = _nothing
         self.ending: Callable[[], None] = _nothing
+        self.drained: Callable[[], None] = _nothing
+        self.congested = False
         self.open = True
         self.streaming = False
         self._carrier = carrier

@@ -50,27 +50,17 @@ class _ErrorBody(msgspec.Struct):
     code: int
 
 
-class _Progress(msgspec.Struct, rename="camel"):
-    progress_token: Id | UnsetType = UNSET
-
-
 class Outgoing(msgspec.Struct):
     """As much of a message of ours as decides where it goes."""
 
     id: Id | UnsetType = UNSET
     method: str | UnsetType = UNSET
     error: _ErrorBody | UnsetType = UNSET
-    params: _Progress | UnsetType = UNSET
 
     @property
     def is_answer(self) -> bool:
         """Whether it answers a request."""
         return self.method is UNSET
-
-    @property
-    def token(self) -> Id | UnsetType:
-        """The progress token it speaks of."""
-        return self.params.progress_token if isinstance(self.params, _Progress) else UNSET
 
     @property
     def status(self) -> int:

@@ -13,13 +13,30 @@ from msgspec import UNSET
 
 from edged.errors import Overloaded
 from edged.links.config import HttpConfig
+from edged.links.http_events import Place
+from edged.links.http_response import Response
 from edged.links.http_rules import outgoing
-from edged.links.http_streams import Stream, Streams, current
+from edged.links.http_streams import Stream, Streams
 from edged.mcp.catalog import Principal
+from edged.mcp.jsonrpc import Id
 from edged.mcp.server import Server
 from edged.mcp.session import Session
 
 _RETRY_AFTER_S = 1.0
+
+
+class Routed(Session):
+    """A session whose messages go out on more than one stream."""
+
+    def __init__(
+        self, server: Server, principal: Principal, wire: HttpSession, tasks: asyncio.TaskGroup
+    ) -> None:
+        super().__init__(server, principal, wire, tasks)
+        self._streams = wire.streams
+
+    def send_about(self, request_id: Id | None, message: bytes) -> None:
+        """See `request.Outlet`."""
+        self._streams.send_about(request_id, message)
 
 
 class HttpSession:
@@ -41,7 +58,7 @@ class HttpSession:
         self._idle_s = config.session_idle_s
         self._ended = ended
         self._loop = asyncio.get_running_loop()
-        self._session = Session(server, principal, self, tasks)
+        self._session = Routed(server, principal, self, tasks)
         self._timer = self._loop.call_later(self._idle_s, self._expire)
         self.touch()
 
@@ -55,13 +72,20 @@ class HttpSession:
         self.used_s = self._loop.time()
 
     def receive(self, body: bytes, stream: Stream | None) -> None:
-        """Take in a message; what its handlers say goes to `stream`."""
+        """Take in a message that is answered on `stream`."""
         self.touch()
-        before = current.set(stream)  # the tasks of its handlers inherit it
-        try:
+        with self.streams.taking(stream):
             self._session.receive(body)
-        finally:
-            current.reset(before)
+
+    def listen(self, response: Response, place: Place | None) -> None:
+        """Go on with the stream of that place, or begin to send what nobody asked for."""
+        self.touch()
+        if place is None:
+            self.streams.listen(response)
+            self._session.catch_up()
+        else:
+            self.streams.resume(place, response)
+        response.drained = self._session.catch_up
 
     def close(self) -> None:
         """End it: cancel what runs, close what is open, be unknown."""
@@ -74,9 +98,13 @@ class HttpSession:
         """See `session.Wire`; the first message says whether the handshake succeeded."""
         if not self.agreed and outgoing(message).error is UNSET:
             self.agreed = True
-            if (stream := current.get()) is not None:
-                stream.fields = (("Mcp-Session-Id", self.id),)
+            self.streams.introduce((("Mcp-Session-Id", self.id),))
         self.streams.send(message)
+
+    @property
+    def congested(self) -> bool:
+        """See `session.Wire`."""
+        return self.streams.congested
 
     def take_descriptor(self) -> int | None:
         """See `session.Wire`: HTTP passes none."""

@@ -6,32 +6,16 @@ for. Source: MCP 2025-11-25 basic/transports.mdx, "Streamable HTTP".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextvars import ContextVar
-from typing import Final
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import msgspec
-from msgspec import UNSET
 
 from edged.links import http_events
 from edged.links.http_events import Log, Place
 from edged.links.http_response import Fields, Response
-from edged.links.http_rules import Outgoing, outgoing
+from edged.links.http_rules import Outgoing
 from edged.mcp.jsonrpc import Id
-
-_UNASKED: Final = frozenset(
-    f"notifications/{what}"
-    for what in (
-        "tools/list_changed",
-        "prompts/list_changed",
-        "resources/list_changed",
-        "resources/updated",
-        "elicitation/complete",
-    )
-)
-
-current: ContextVar[Stream | None] = ContextVar("current", default=None)
-"""The stream of the request being taken in, or whose handler runs."""
 
 
 class Stream:
@@ -52,6 +36,11 @@ class Stream:
         """Whether somebody is there to take messages."""
         return self._response is not None
 
+    @property
+    def congested(self) -> bool:
+        """Whether nobody takes messages now."""
+        return self._response is None or self._response.congested
+
     def attach(self, response: Response) -> None:
         """Send to this response from now on, in place of another."""
         self.detach()
@@ -64,8 +53,8 @@ class Stream:
     def detach(self) -> None:
         """End the response, not the stream."""
         if self._response is not None:
-            self._open().end()
-            self._response = None
+            response, self._response = self._open(), None
+            response.end()
 
     def send(self, message: bytes) -> None:
         """Send a message that others may follow."""
@@ -131,8 +120,7 @@ class Streams:
         self._unasked = Stream(0, self._log)
         self._running: dict[int, Stream] = {}
         self._by_id: dict[Id, Stream] = {}
-        self._by_token: dict[Id, Stream] = {}
-        self._by_question: dict[Id, Stream] = {}
+        self._taking: Stream | None = None
         self._begun = 0
 
     @property
@@ -140,21 +128,35 @@ class Streams:
         """Whether somebody takes what is sent."""
         return any(stream.attached for stream in (self._unasked, *self._running.values()))
 
-    def begin(self, requests: Iterable[Id], tokens: Iterable[Id], *, primes: bool) -> Stream:
-        """A stream that will answer these requests and carry the progress of these tokens."""
+    @property
+    def congested(self) -> bool:
+        """Whether what nobody asked for would pile up; the listener keeps the newest of it."""
+        return self._unasked.congested
+
+    def begin(self, requests: Iterable[Id], *, primes: bool) -> Stream:
+        """A stream that will answer these requests."""
         self._begun += 1
         stream = self._running[self._begun] = Stream(self._begun, self._log, primes=primes)
         self._by_id.update(dict.fromkeys(requests, stream))
-        self._by_token.update(dict.fromkeys(tokens, stream))
         return stream
 
     def taken(self, requests: Iterable[Id]) -> Id | None:
         """One of these ids that a running request has; None where none has."""
         return next((one for one in requests if one in self._by_id), None)
 
-    def asked(self, question: object) -> Stream | None:
-        """The stream on which that question of ours went out, which is now answered."""
-        return self._by_question.pop(question, None) if isinstance(question, (int, str)) else None
+    @contextlib.contextmanager
+    def taking(self, stream: Stream | None) -> Iterator[None]:
+        """While a message is taken in: where an error goes that belongs to no request."""
+        self._taking = stream
+        try:
+            yield
+        finally:
+            self._taking = None
+
+    def introduce(self, fields: Fields) -> None:
+        """Have the answer to what is taken in carry these fields."""
+        if self._taking is not None:
+            self._taking.fields = fields
 
     def listen(self, response: Response) -> None:
         """Send what no request asked for to this response."""
@@ -170,21 +172,19 @@ class Streams:
         stream.resume(place.number)
 
     def send(self, message: bytes) -> None:
-        """Send a message of the session's to where it belongs."""
-        if message.startswith(b"["):
-            answers = msgspec.json.decode(message, type=list[Outgoing])
-            found = next((self._by_id[one.id] for one in answers if one.id in self._by_id), current.get())
-            self._finish(found, message, 200)
-            return
-        seen = outgoing(message)
-        if seen.is_answer:
-            known = seen.id is not UNSET and seen.id in self._by_id
-            stream = self._by_id[seen.id] if known else current.get()  # type: ignore[index] # known says so
-            self._finish(stream, message, 200 if known else 400)
-        else:
-            stream = self._related(seen)
-            if seen.id is not UNSET:
-                self._by_question[seen.id] = stream
+        """Send an answer, or those of a batch together."""
+        seen = msgspec.json.decode(message, type=list[Outgoing] | Outgoing)
+        answers = seen if isinstance(seen, list) else [seen]
+        stream = next((self._by_id[one.id] for one in answers if one.id in self._by_id), None)
+        if stream is not None:
+            self._finish(stream, message, 200)
+        elif self._taking is not None and not self._taking.ended:
+            self._finish(self._taking, message, 200 if isinstance(seen, list) else 400)
+
+    def send_about(self, request: Id | None, message: bytes) -> None:
+        """Send what belongs to a request, or to none."""
+        stream = self._unasked if request is None else self._by_id.get(request)
+        if stream is not None:
             stream.send(message)
 
     def cancelled(self, request: object) -> None:
@@ -199,25 +199,11 @@ class Streams:
         for stream in (self._unasked, *self._running.values()):
             stream.drop()
 
-    def _related(self, seen: Outgoing) -> Stream:
-        """Progress has a token; what a handler says goes with its request; the rest has a stream of its own."""
-        if seen.token is not UNSET and seen.token in self._by_token:
-            return self._by_token[seen.token]
-        if seen.method in _UNASKED:
-            return self._unasked
-        stream = current.get()
-        if stream is not None and self._running.get(stream.number) is stream:
-            return stream
-        return next(reversed(self._running.values()), self._unasked)
-
-    def _finish(self, stream: Stream | None, message: bytes, status: int) -> None:
-        if stream is not None and not stream.ended:
-            stream.finish(message, status)
-            self.forget(stream)
+    def _finish(self, stream: Stream, message: bytes, status: int) -> None:
+        stream.finish(message, status)
+        self.forget(stream)
 
     def forget(self, stream: Stream) -> None:
         """Let go of a stream on which nothing more will come."""
         self._running.pop(stream.number, None)
-        for known in (self._by_id, self._by_token, self._by_question):
-            for one in [one for one, kept in known.items() if kept is stream]:
-                del known[one]
+        self._by_id = {one: kept for one, kept in self._by_id.items() if kept is not stream}

@@ -213,22 +213,6 @@ def test_the_oldest_idle_session_makes_room(path: Path) -> None:
         client.__exit__()
 
 
-def test_a_session_nobody_uses_ends(tmp_path: Path) -> None:
-    path = tmp_path / "http.sock"
-    with served(command(path, "session_idle_s=0.1")), HttpTalk(path) as talk:
-        answer = talk.ask(http(message("initialize", {"protocolVersion": "2025-11-25"})))
-        fields = {"Mcp-Session-Id": answer.fields["mcp-session-id"]}
-        with Client(path) as other, other.listening():  # its session is used, and lives
-            while other.ask("ping").status != 404 and _alive(path):
-                if talk.ask(http(method="GET", fields={**fields, "Last-Event-ID": "x"})).status == 404:
-                    break
-            assert other.ask("ping").status == 200
-
-
-def _alive(path: Path) -> bool:
-    return path.exists()
-
-
 def test_a_calls_progress_and_answer_come_on_its_own_stream(path: Path) -> None:
     with Client(path) as client:
         client.talk.sock.sendall(client.call("count", {"steps": 2}))

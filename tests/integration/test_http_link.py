@@ -13,7 +13,7 @@ from tests.rig.http_talk import HttpTalk, call, http, message, modern
 from tests.rig.served import served
 
 BODY_MAX = 1 << 20
-TOO_LONG = {"Content-Length": str(BODY_MAX + 1)}
+TOO_LONG: dict[str, str | None] = {"Content-Length": str(BODY_MAX + 1)}
 
 
 def command(path: Path, *settings: str) -> list[str]:
@@ -253,13 +253,12 @@ def test_who_does_not_read_a_stream_is_dropped(path: Path) -> None:
 
 def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
-    with served(command(path, "peers_max=1", "reserved_peers=0")):
-        with HttpTalk(path) as first:
-            assert first.ask(modern("tools/list")).status == 200
-            with HttpTalk(path) as second:
-                assert second.take().status == 503
-                assert second.ended()
-            assert first.ask(modern("tools/list")).status == 200
+    with served(command(path, "peers_max=1", "reserved_peers=0")), HttpTalk(path) as first:
+        assert first.ask(modern("tools/list")).status == 200
+        with HttpTalk(path) as second:
+            assert second.take().status == 503
+            assert second.ended()
+        assert first.ask(modern("tools/list")).status == 200
 
 
 def test_the_socket_is_the_groups_alone_and_goes_with_the_server(tmp_path: Path) -> None:

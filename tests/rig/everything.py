@@ -198,6 +198,12 @@ def _resources() -> list[Resource | Template]:
     ]
 
 
+def prompt(name: str, get: Any, *arguments: Argument) -> Prompt:
+    """A prompt that everybody may use."""
+    described = f"For tests: {name.removeprefix('test_').replace('_', ' ')}."
+    return Prompt(name=name, get=get, tier=Tier.READ, description=described, arguments=arguments)
+
+
 def _prompts() -> list[Prompt]:
     simple = "This is a simple prompt for testing."
     choices = among(lambda: ("paris", "park", "party"))
@@ -205,17 +211,11 @@ def _prompts() -> list[Prompt]:
     second = Argument(name="arg2", description="The second", required=True)
     uri = Argument(name="resourceUri", description="What to embed", required=True)
     return [
-        Prompt(name="test_simple_prompt", get=lambda _call, _given: simple, tier=Tier.READ),
-        Prompt(
-            name="test_prompt_with_arguments",
-            get=_with_arguments,
-            tier=Tier.READ,
-            arguments=(first, second),
-        ),
-        Prompt(
-            name="test_prompt_with_embedded_resource", get=_with_resource, tier=Tier.READ, arguments=(uri,)
-        ),
-        Prompt(name="test_prompt_with_image", get=_with_image, tier=Tier.READ),
+        prompt("test_simple_prompt", lambda _call, _given: simple),
+        prompt("test_prompt_with_arguments", _with_arguments, first, second),
+        prompt("test_prompt_with_embedded_resource", _with_resource, uri),
+        prompt("test_prompt_with_image", _with_image),
+        prompt("test_input_required_result_prompt", everything_asking.prompt),
     ]
 
 
@@ -228,9 +228,8 @@ def _changing(catalog: Catalog) -> list[Tool]:
         return ToolResult(structured=None, text="tool list changed")
 
     def change_prompts(_call: Call, _arguments: Nothing) -> ToolResult:
-        prompt = Prompt(name="test_dynamic_prompt", get=lambda _call, _given: "dynamic", tier=Tier.READ)
-        catalog.prompts.put(prompt)
-        catalog.prompts.remove(prompt.name)
+        catalog.prompts.put(prompt("test_dynamic_prompt", lambda _call, _given: "dynamic"))
+        catalog.prompts.remove("test_dynamic_prompt")
         return ToolResult(structured=None, text="prompt list changed")
 
     return [
@@ -242,5 +241,5 @@ def _changing(catalog: Catalog) -> list[Tool]:
 def offer(catalog: Catalog) -> None:
     """Put everything on the shelves."""
     catalog.put(*_tools(), *_resources(), *_prompts(), *_changing(catalog))
-    catalog.put(*(tool(*given) for given in everything_asking.TOOLS), everything_asking.PROMPT)
+    catalog.put(*(tool(*given) for given in everything_asking.TOOLS))
     catalog.put(*(tool(name, handler, kind, **more) for name, handler, kind, more in everything_tasks.TOOLS))

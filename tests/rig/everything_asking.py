@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edged.mcp.catalog import Call, Form, Prompt, Question, Reply, Roots, Sample, Tier, ToolResult
+from edged.mcp.catalog import Call, Form, Question, Reply, Roots, Sample, ToolResult
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,7 +139,8 @@ def _words(answer: dict[str, Any]) -> str:
     return str(content.get("text", "")) if isinstance(content, dict) else ""
 
 
-def _prompt(call: Call, _given: Mapping[str, str]) -> str:
+def prompt(call: Call, _given: Mapping[str, str]) -> str:
+    """Ask what the prompt is to be about."""
     reply = call.ask("user_context", form("What context should the prompt use?", context=STRING))
     return f"Use the following context: {reply.content.get('context', '')}"
 
@@ -160,4 +161,3 @@ TOOLS: tuple[tuple[str, Any, type[msgspec.Struct]], ...] = (
     ("test_input_required_result_tampered_state", _confirm, Nothing),
     ("test_input_required_result_capabilities", _possible, Nothing),
 )
-PROMPT = Prompt(name="test_input_required_result_prompt", get=_prompt, tier=Tier.READ)
