@@ -13,6 +13,7 @@ import msgspec
 from edged.checking import Problem, parse
 from edged.errors import BadConfig
 from edged.inference.config import InferenceConfig
+from edged.jobs import JobsConfig
 from edged.links.config import HttpConfig, UnixConfig
 from edged.mcp.config import AccessConfig, McpConfig
 
@@ -50,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     http: HttpConfig = HttpConfig()
     mcp: McpConfig = McpConfig()
     access: AccessConfig = AccessConfig()
+    jobs: JobsConfig = JobsConfig()
     inference: InferenceConfig = InferenceConfig()
     log: LogConfig = LogConfig()
 

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from edged import __version__, systemd
 from edged.config import LIVE, Config, changes
 from edged.errors import BadConfig, DeviceError, EdgedError, StorageError
 from edged.inference.models.library import Library
+from edged.jobs import Jobs
 from edged.limits import UNCONSTRAINED, Limits
 from edged.links.unix import UnixLink
 from edged.mcp.access import Access
@@ -80,6 +82,8 @@ class Daemon:
         self._reread = reread
         self._access = Access(config.access, os.getuid())
         self._disk = OneThread("disk")
+        self._ledger = OneThread("jobs")
+        self._jobs = Jobs(Path(config.paths.state) / "jobs.db", self._ledger, _wall_s, config.jobs)
         self._limits = Latest[Limits](UNCONSTRAINED)
         self._runtime: Runtime | None = None
         catalog, mappings = Catalog(), Mappings()
@@ -93,7 +97,8 @@ class Daemon:
         for offer in offers:
             offer(catalog)
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
-        server = Server(catalog, info, config.mcp, {"edged/mapping/register": mappings.method()})
+        methods = {"edged/mapping/register": mappings.method()}
+        server = Server(catalog, info, config.mcp, methods, tasks=self._jobs)
         inherited = systemd.listen_fds()
         self._link = UnixLink(inherited.get("mcp") or config.socket, server, self._access, config.unix)
         self._http = self._http_link(server, inherited)
@@ -106,6 +111,8 @@ class Daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
+            stack.callback(self._ledger.close)
+            await stack.enter_async_context(self._jobs)
             await self._serving.open()
             stack.push_async_callback(self._serving.close)
             await stack.enter_async_context(self._listening())
@@ -199,6 +206,11 @@ class Daemon:
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
         )
         return scheduler, engine
+
+
+def _wall_s() -> float:
+    """Seconds since 1970, as far as this board knows."""
+    return time.clock_gettime(time.CLOCK_REALTIME)
 
 
 async def _feed_watchdog() -> None:
