@@ -15,11 +15,12 @@ from weakref import WeakKeyDictionary
 from msgspec import UNSET
 
 from edged.links.config import HttpConfig
-from edged.links.http_connection import Budget, HttpConnection, Request
+from edged.links.http_connection import HttpConnection
 from edged.links.http_exchange import Exchange
 from edged.links.http_head import Headers, Refusal
 from edged.links.http_legacy import Legacy
 from edged.links.http_params import Mirrored, mirrored
+from edged.links.http_request import Budget, Peer, Request
 from edged.links.http_response import Response
 from edged.links.http_rules import VERSION, Params, check, is_modern, params_of
 from edged.links.listening import Listener
@@ -69,8 +70,8 @@ class HttpLink(Listener[HttpConfig]):
         """See `Listener`."""
         self._legacy.close()
 
-    def serve(self, request: Request, response: Response, peer: HttpConnection) -> None:
-        """See `http_connection.Handler`."""
+    def serve(self, request: Request, response: Response, peer: Peer) -> None:
+        """See `http_request.Handler`."""
         head = request.head
         if head.method != "POST":
             if head.headers.get(VERSION) in modern.SUPPORTED:
@@ -82,7 +83,7 @@ class HttpLink(Listener[HttpConfig]):
         else:
             self._post(request, response, peer)
 
-    def _post(self, request: Request, response: Response, peer: HttpConnection) -> None:
+    def _post(self, request: Request, response: Response, peer: Peer) -> None:
         """Give a single message to the era it is of."""
         headers = request.head.headers
         try:
@@ -102,7 +103,7 @@ class HttpLink(Listener[HttpConfig]):
             self._exchange(request, response, peer, asked, params)
 
     def _exchange(
-        self, request: Request, response: Response, peer: HttpConnection, message: Message, params: Params
+        self, request: Request, response: Response, peer: Peer, message: Message, params: Params
     ) -> None:
         try:
             check(message, params, request.head.headers, lambda name: self._mirrors(name, peer.principal))

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: bytes to requests, one at a time and in order, each with a deadline and a bound.
 
-h11 frames. What a peer pipelines waits until the request before it is answered. A peer that hangs up while
-its request runs is told to the exchange at once; one that does not read its answers is dropped.
+h11 frames. What a peer pipelines waits until the request before it is answered and read. Who hangs up while a
+request runs is noticed at once (unless much was pipelined behind it); who does not read a stream is dropped.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import logging
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import h11
 
 from edged.links.config import HttpConfig
 from edged.links.http_head import Head, Headers, Refusal, refuse
+from edged.links.http_request import Budget, Handler, Request
 from edged.links.http_response import Fields, Response
 from edged.mcp.catalog import Principal
 from edged.mcp.config import McpConfig
@@ -25,38 +26,6 @@ _log = logging.getLogger(__name__)
 
 _PIPELINED_MAX_BYTES: Final = 256 * 1024
 _LINGER_S: Final = 2.0
-
-
-class Request(NamedTuple):
-    """A request, whole."""
-
-    head: Head
-    body: bytes
-
-
-class Budget:
-    """The bytes that the bodies of all peers may hold together."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._left = max_bytes
-
-    def take(self, count: int) -> bool:
-        """Whether there was room for so many more; then they are taken."""
-        if count > self._left:
-            return False
-        self._left -= count
-        return True
-
-    def give(self, count: int) -> None:
-        """Give them back."""
-        self._left += count
-
-
-class Handler(Protocol):
-    """What requests are for."""
-
-    def serve(self, request: Request, response: Response, peer: HttpConnection) -> None:
-        """Answer a request, now or later."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -87,6 +56,7 @@ class HttpConnection(asyncio.Protocol):
         self._head: Head | None = None
         self._refusal: Refusal | None = None
         self._body = bytearray()
+        self._held_bytes = 0
         self._response: Response | None = None
         self._waiting_bytes = 0
         self._made = self._begun = self._advancing = self._ending = self._lingering = self._unread = False
@@ -218,6 +188,7 @@ class HttpConnection(asyncio.Protocol):
             self._reject(Refusal(503, "no memory left for long messages, try again"))
         else:
             self._body += data
+            self._held_bytes += len(data)
 
     def _serve(self) -> None:
         assert self._head is not None  # noqa: S101 - h11 gives a head before it gives an end
@@ -227,7 +198,8 @@ class HttpConnection(asyncio.Protocol):
         if self._refusal:
             self._response.refuse(self._refusal)
         else:
-            self._handler.serve(Request(self._head, bytes(self._body)), self._response, self)
+            body, self._body = bytes(self._body), bytearray()
+            self._handler.serve(Request(self._head, body), self._response, self)
 
     # ---- out
 
@@ -314,5 +286,6 @@ class HttpConnection(asyncio.Protocol):
             self.close("idle")
 
     def _drop_body(self) -> None:
-        self._budget.give(len(self._body))
+        self._budget.give(self._held_bytes)
+        self._held_bytes = 0
         self._body = bytearray()

@@ -15,8 +15,8 @@ from msgspec import UNSET
 from edged.errors import Overloaded
 from edged.links import http_events
 from edged.links.config import HttpConfig
-from edged.links.http_connection import HttpConnection, Request
 from edged.links.http_head import Head, Headers, Refusal
+from edged.links.http_request import Peer, Request
 from edged.links.http_response import Response
 from edged.links.http_rules import LAST_EVENT, SESSION, VERSION, Params
 from edged.links.http_session import HttpSession, Sessions
@@ -60,7 +60,7 @@ class Legacy:
         self,
         request: Request,
         response: Response,
-        peer: HttpConnection,
+        peer: Peer,
         message: Message | None,
         params: Params,
     ) -> None:
@@ -81,7 +81,7 @@ class Legacy:
             if not session.agreed:
                 session.close()
 
-    def post_batch(self, request: Request, response: Response, peer: HttpConnection) -> None:
+    def post_batch(self, request: Request, response: Response, peer: Peer) -> None:
         """An array of messages, which the conversation takes if its revision has them."""
         try:
             elements = jsonrpc.split_batch(request.body, self._server.limits.depth_max)
@@ -94,7 +94,7 @@ class Legacy:
         self._ask(session, request, response, self._requests(elements))
 
     def _session(
-        self, headers: Headers, response: Response, peer: HttpConnection, message: Message | None
+        self, headers: Headers, response: Response, peer: Peer, message: Message | None
     ) -> HttpSession | None:
         """The session a POST belongs to, a new one for `initialize`; None when the answer is no."""
         session_id = headers.get(SESSION)

@@ -28,7 +28,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-async def answer(_context: object, _params: ElicitRequestParams) -> ElicitResult:
+async def answer(context: object, params: ElicitRequestParams) -> ElicitResult:
     return ElicitResult(action="accept", content={"name": "Ada"})
 
 
@@ -38,8 +38,8 @@ def test_the_official_client_uses_all_that_is_offered(path: Path, mode: Any) -> 
         wire = httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=str(path)))
         steps: list[float] = []
 
-        async def step(done: float, _total: float | None, _message: str | None) -> None:
-            steps.append(done)
+        async def step(progress: float, total: float | None, message: str | None) -> None:
+            steps.append(progress)
 
         async with (
             wire,

@@ -16,7 +16,8 @@ def test_a_priming_event_has_no_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1-", "-1", "1-1-1", "a-1", "1-1 ", "+1-1", "1" * 10 + "-1", "１-1"]
+    "text",
+    ["", "1", "1-", "-1", "1-1-1", "a-1", "1-1 ", "+1-1", "1" * 10 + "-1", "\N{FULLWIDTH DIGIT ONE}-1"],
 )
 def test_an_id_we_never_gave_is_no_place(text: str) -> None:
     assert place_of(text) is None

@@ -42,7 +42,7 @@ class Sink:
         self.ended = False
 
     def start(self, status: int, fields: Fields) -> None:
-        self.sent += b"%d " % status
+        self.sent += f"{status} {list(fields)} ".encode()
 
     def carry(self, data: bytes) -> None:
         self.sent += data
