@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from edged.links.config import UnixConfig
-from edged.links.unix import UnixLink, bind
+from edged.links.listening import bind
+from edged.links.unix import UnixLink
+from edged.links.unix_connection import Connection
 from edged.mcp.access import Access
 from edged.mcp.catalog import Call, Tier, Tool, ToolResult
 from edged.mcp.config import AccessConfig, McpConfig
@@ -145,6 +147,7 @@ def test_a_listener_that_does_not_read_is_kept_and_later_told_once(tmp_path: Pat
             tool = offered.catalog.tools.get("echo")
             assert tool is not None
             (connection,) = link._connections
+            assert isinstance(connection, Connection)
             told = 1  # what is held back is told once
             while not connection.congested:
                 offered.catalog.put(tool)
@@ -239,7 +242,7 @@ def test_a_peer_that_does_not_read_what_a_thread_answers_is_dropped(
 def test_running_out_of_descriptors_pauses_accepting_and_harms_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edged.links.unix._RETRY_ACCEPT_S", 0.01)
+    monkeypatch.setattr("edged.links.listening._RETRY_ACCEPT_S", 0.01)
 
     async def scenario() -> None:
         path = tmp_path / "s"
