@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edged import __version__, systemd
+from edged import __version__, memory, systemd
 from edged.config import LIVE, Config, changes
 from edged.errors import BadConfig, DeviceError, EdgedError, StorageError
 from edged.inference.models.library import Library
@@ -128,6 +128,7 @@ class Daemon:
             await stack.enter_async_context(self._listening())
             gc.collect()
             gc.freeze()  # what lives now lives on: collections need not walk it again
+            memory.trim()
             systemd.ready(self._status())
             LOG.info("ready version=%s socket=%s", __version__, self._config.socket)
             await stop.wait()

@@ -89,7 +89,7 @@ class Jobs:
         self._table = Table(path)
 
     async def __aenter__(self) -> Jobs:
-        records = await self._thread.run(self._table.open)
+        records = await self._thread.run(self._table.load)
         self._records = {record.id: record for record in records}
         for record in records:
             record.on_disk = record.ended

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, Raw
 
 from edged.errors import StorageError
 from edged.mcp.tasks import Status, Task
 
+if TYPE_CHECKING:
+    import sqlite3
+
+_log = logging.getLogger(__name__)
+
+_DAMAGED: Final = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS task (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL,
@@ -80,16 +87,25 @@ class Table:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def open(self) -> list[Record]:
-        """Make or open the file; every task in it, without outcomes."""
-        with _translated():
-            connection = sqlite3.connect(self._path, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(_SCHEMA)
-            self._connection = connection
-            columns = "id, owner, status, message, created_s, updated_s, ttl_ms, poll_ms"
-            return [Record(*row) for row in connection.execute(f"SELECT {columns} FROM task")]  # noqa: S608 - a constant
+    def load(self) -> list[Record]:
+        """Every task in the file, without outcomes; nothing where there is no file yet.
+
+        A damaged file is put aside, and one that cannot be read now is left: nobody has to wait for it to serve.
+        """
+        if not self._path.exists():
+            return []
+        columns = "id, owner, status, message, created_s, updated_s, ttl_ms, poll_ms"
+        try:
+            return [Record(*row) for row in self._do(f"SELECT {columns} FROM task")]  # noqa: S608 - a constant
+        except StorageError as exc:
+            _log.error("tasks not read path=%s reason=%s", self._path, exc.message)
+            if (
+                isinstance(exc.__cause__, _sqlite().DatabaseError)
+                and exc.__cause__.sqlite_errorcode in _DAMAGED
+            ):
+                self.close()
+                self._put_aside()
+            return []
 
     def insert(self, record: Record) -> None:
         """Add a task."""
@@ -134,18 +150,35 @@ class Table:
             self._connection = None
 
     def _do(self, statement: str, *values: object) -> list[Any]:
-        with _translated():
+        try:
             if self._connection is None:
-                raise StorageError("the store of tasks is not open")
+                self._connection = self._connect()
             return self._connection.execute(statement, values).fetchall()
+        except _sqlite().Error as exc:
+            raise StorageError(f"the store of tasks: {exc}") from exc
+
+    def _connect(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = _sqlite().connect(self._path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _put_aside(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self._path}{suffix}").replace(f"{self._path}.damaged{suffix}")
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise StorageError(f"the store of tasks: {exc}") from exc
+def _sqlite() -> ModuleType:
+    """SQLite, which takes a megabyte: loaded for the first task."""
+    import sqlite3  # noqa: PLC0415
+
+    return sqlite3
 
 
 def _iso(seconds: float) -> str:

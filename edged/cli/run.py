@@ -5,20 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edged import config
+from edged import memory
 from edged.cli.main import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from edged.config import Config
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
+    memory.without_openssl()
+    memory.one_arena()
     from edged import daemon
 
     return daemon.main(lambda: load_config(arguments.config))
 
 
-def load_config(file: str | None) -> config.Config:
+def load_config(file: str | None) -> Config:
     """The named config; without a name the default one, or the defaults where there is none."""
+    from edged import config
+
     if file is None and not Path(DEFAULT_CONFIG).exists():
         return config.Config()
     return config.load(Path(file or DEFAULT_CONFIG))
@@ -26,6 +34,8 @@ def load_config(file: str | None) -> config.Config:
 
 def check_config(arguments: argparse.Namespace) -> int:
     """Print every problem as FILE: line N: path: message; 0 if there is none, else 2."""
+    from edged import config
+
     if arguments.defaults:
         from edged.cli.reference import as_toml
 

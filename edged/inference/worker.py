@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import threading
 import traceback
@@ -24,6 +23,7 @@ from edged.inference.request import Request
 from edged.inference.streams import Key
 from edged.inference.turns import Turns
 from edged.inference.values import Answer, Stages
+from edged.memory import trim
 
 LOG = logging.getLogger(__name__)
 
@@ -268,12 +268,6 @@ class Worker:
     def _tell(self, event: Callable[..., None], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self.loop.call_soon_threadsafe(event, *args)
-
-
-def trim() -> None:
-    """Give freed memory back to the system: 172 -> 40 MB after eight models (glibc; nothing elsewhere)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 E = TypeVar("E", bound=BaseException)

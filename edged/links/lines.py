@@ -56,6 +56,10 @@ class Pool:
         while sum(map(len, self._spare)) > _KEPT_BYTES:
             del self._spare[0]
 
+    def drop(self, buffer: bytearray) -> None:
+        """Take back a buffer that was too small: the larger one that took its place will be kept."""
+        self._left_bytes += len(buffer)
+
 
 class Lines:
     """One connection's framing: receive into `space`, tell `received`, then `next` until it gives None."""
@@ -138,7 +142,8 @@ class Lines:
                 return self._drop(TooLong("no memory left for long messages, try again"))
             source = self._pool.scratch if self._own is None else self._own
             buffer[:length] = memoryview(source)[self._start : self._end]
-            self.clear()
+            if self._own is not None:
+                self._pool.drop(self._own)
             self._own = buffer
         self._start, self._scanned, self._end = 0, scanned, length
         return None

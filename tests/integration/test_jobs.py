@@ -340,17 +340,41 @@ def test_a_result_too_large_to_keep_fails_the_task(tmp_path: Path) -> None:
 
 
 def test_a_task_that_cannot_be_written_is_not_announced(tmp_path: Path) -> None:
-    house = House(tmp_path / "jobs.sqlite")
+    house = House(tmp_path)  # a directory: no file can be made of that name
 
     async def scenario() -> None:
         async with house.open() as peer:
-            await house.thread.run(house.jobs._table.close)
             refused = await peer.call("job")
             assert refused["isError"] is True
             assert refused["structuredContent"]["error"] == "StorageError"
             assert house.jobs._records == {}
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("damage", [b"no database", b"SQLite format 3\x00" + b"\xff" * 4080])
+def test_a_damaged_file_is_put_aside_and_keeps_nobody_from_starting(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "jobs.sqlite"
+    path.write_bytes(damage)
+
+    async def scenario() -> None:
+        async with House(path).open() as peer:
+            await peer.until((await peer.call("job"))["taskId"], "completed")
+
+    asyncio.run(scenario())
+    assert "tasks not read" in caplog.text
+    assert (tmp_path / "jobs.sqlite.damaged").read_bytes() == damage
+
+
+def test_without_a_task_there_is_no_file(tmp_path: Path, house: House) -> None:
+    async def scenario() -> None:
+        async with house.open():
+            pass
+
+    asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_after_an_orderly_end_a_running_task_says_it_was_interrupted(tmp_path: Path) -> None:
