@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib.util
+import os
 import sys
 
 _M_ARENA_MAX = -8  # malloc.h
@@ -20,10 +22,22 @@ def without_openssl() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # None is how an import is refused
 
 
+def one_blas_thread() -> None:
+    """Keep NumPy's OpenBLAS from starting a thread a core: nothing here multiplies matrices. Before NumPy's import."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def one_arena() -> None:
     """Let every thread allocate from one pool: each of its own would keep what it freed (glibc; nothing elsewhere)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def settle() -> None:
+    """Collect what the start left behind; what lives now lives on, and collections need not walk it again."""
+    gc.collect()
+    gc.freeze()
+    trim()
 
 
 def trim() -> None:

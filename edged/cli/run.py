@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
     memory.without_openssl()
+    memory.one_blas_thread()
     memory.one_arena()
     from edged import daemon
 
