@@ -77,6 +77,11 @@ class Connection:
         else:
             self._flush([message])
 
+    @property
+    def congested(self) -> bool:
+        """See `session.Wire`."""
+        return bool(self._unsent)
+
     def take_descriptor(self) -> int | None:
         """See `session.Wire`."""
         return self._descriptors.popleft() if self._descriptors else None
@@ -219,6 +224,7 @@ class Connection:
                 return
             self._unsent.popleft()
         self._loop.remove_writer(self._sock)
+        self.session.catch_up()
         if self._ended:
             self.settled()
         else:

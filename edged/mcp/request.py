@@ -5,17 +5,19 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from edged.errors import EdgedError
-from edged.mcp import jsonrpc
-from edged.mcp.catalog import Peer, Principal
+from edged.mcp import jsonrpc, questions
+from edged.mcp.asking import InputRequired, Question
+from edged.mcp.catalog import LogLevel, Peer, Principal
 from edged.mcp.jsonrpc import Failure, Id, Message
 from edged.mcp.modern import Meta
+from edged.mcp.revision import Revision
 from edged.mcp.schema import explain
 from edged.mcp.splice import Splices
 
@@ -24,12 +26,21 @@ if TYPE_CHECKING:  # a conversation holds its requests
 
 P = TypeVar("P")
 
+_TAKEN = Raw(b"{}")
+
 
 class Outlet(Peer, Protocol):
-    """What a conversation needs of its connection."""
+    """What a conversation needs of its connection. Sending never blocks, raises or closes the conversation."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether what was sent before still waits to be read; `Conversation.catch_up` is due once it is not."""
 
     def send(self, message: bytes) -> None:
-        """Frame and send one message; never blocks, never raises, never closes the conversation meanwhile."""
+        """Frame and send one message: an answer, or what belongs to no request."""
+
+    def send_about(self, request_id: Id | None, message: bytes) -> None:
+        """Likewise what belongs to a request that has no answer yet: its progress, log, questions, or stream."""
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         """Await `work`, then hand its result or exception to `Conversation.settle`, exactly once."""
@@ -59,9 +70,26 @@ class Batch:
 
 
 class Request:
-    """A request on its way to a handler."""
+    """A request on its way to a handler; the router says which revision it is of.
 
-    __slots__ = ("batch", "id", "meta", "method", "params", "size_bytes", "splices")
+    `subject` and `answers` are set for requests whose handlers may ask: what it is about, beside the arguments,
+    and what the client answered so far.
+    """
+
+    __slots__ = (
+        "answers",
+        "batch",
+        "id",
+        "meta",
+        "method",
+        "params",
+        "revision",
+        "size_bytes",
+        "splices",
+        "subject",
+    )
+
+    revision: Revision
 
     def __init__(
         self,
@@ -80,6 +108,8 @@ class Request:
         self.splices = splices
         self.batch = batch
         self.size_bytes = size_bytes
+        self.subject: str | None = None
+        self.answers: dict[str, object] | None = None
 
     def read(self, decoder: msgspec.json.Decoder[P]) -> P:
         """The parameters; raises Failure naming the path at fault."""
@@ -88,34 +118,37 @@ class Request:
         except msgspec.ValidationError as exc:
             raise Failure(jsonrpc.INVALID_PARAMS, explain(exc)) from None
 
+    def forget_text(self) -> None:
+        """Let go of what was parsed: the handler has it."""
+        self.params = _TAKEN
+        self.splices = None
+
 
 class InFlight:
     """A call whose handler runs: what the handler sees (`catalog.Call`), and what is due when it ends."""
 
-    __slots__ = (
-        "_conversation",
-        "_done",
-        "_token",
-        "batch",
-        "id",
-        "method",
-        "open",
-        "shape",
-        "size_bytes",
-        "trace",
-    )
+    __slots__ = ("_conversation", "_done", "arguments", "handler", "open", "request", "shape")
 
-    def __init__(self, conversation: Conversation, request: Request, shape: Shape) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        request: Request,
+        shape: Shape,
+        handler: Callable[[Any, Any], object],
+        arguments: Any,
+    ) -> None:
         self._conversation = conversation
-        self._token = request.meta.progress_token
         self._done: float | None = None
-        self.id = request.id
-        self.method = request.method
-        self.batch = request.batch
-        self.size_bytes = request.size_bytes
-        self.trace = request.meta.traceparent
+        self.request = request
         self.shape = shape
+        self.handler = handler
+        self.arguments = arguments
         self.open = True
+
+    @property
+    def id(self) -> Id:
+        """The request's."""
+        return self.request.id
 
     @property
     def principal(self) -> Principal:
@@ -127,9 +160,47 @@ class InFlight:
         """See `catalog.Call`."""
         return self._conversation.outlet
 
+    @property
+    def trace(self) -> str | None:
+        """See `catalog.Call`."""
+        return self.request.meta.traceparent
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What the client says it can do: in the stateless era with this very request."""
+        declared = self.request.meta.capabilities
+        if self.request.revision.stateless:
+            return {} if declared is UNSET else declared
+        return self._conversation.client_capabilities
+
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """See `catalog.Call`."""
-        if self._token is UNSET or not self.open or (self._done is not None and done <= self._done):
+        token = self.request.meta.progress_token
+        if token is UNSET or not self.open or (self._done is not None and done <= self._done):
             return
         self._done = done
-        self._conversation.send_progress(self._token, done, total, message)
+        self._conversation.send_progress(self.request, token, done, total, message)
+
+    def log(self, level: LogLevel, data: object, logger: str | None = None) -> None:
+        """See `catalog.Call`."""
+        if self.open:
+            self._conversation.send_log(self.request, level, data, logger)
+
+    def can(self, kind: type[Question]) -> bool:
+        """See `catalog.Call`."""
+        return questions.takes(kind, self.capabilities, self.request.revision)
+
+    def ask(self, key: str, question: Question) -> Any:
+        """See `catalog.Call`."""
+        return self.ask_all({key: question})[key]
+
+    def ask_all(self, wanted: Mapping[str, Question]) -> dict[str, Any]:
+        """See `catalog.Call`."""
+        if self.request.subject is None:
+            raise TypeError(f"{self.request.method} may not ask the client anything")
+        known = self.request.answers or {}
+        missing = {key: question for key, question in wanted.items() if key not in known}
+        if missing:
+            questions.check_taken(missing, self.capabilities, self.request.revision)
+            raise InputRequired(missing)
+        return {key: questions.read(key, question, known[key]) for key, question in wanted.items()}

@@ -159,7 +159,7 @@ def _answered(result: type[msgspec.Struct], answer: Answer) -> ToolResult:
     finding = answer.finding
     fields = {name: getattr(finding, name) for name in finding.__struct_fields__}
     images = (Image(data=answer.annotated_png, mime="image/png"),) if answer.annotated_png else ()
-    return ToolResult(structured=result(**fields, ran=ran), text=describe(finding), images=images)
+    return ToolResult(structured=result(**fields, ran=ran), text=describe(finding), content=images)
 
 
 def _result(manifest: Manifest) -> type[msgspec.Struct]:

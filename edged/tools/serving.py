@@ -139,7 +139,7 @@ class Serving:
 
     def _withdraw(self, name: str) -> None:
         assert self._scheduler is not None  # noqa: S101 - the model was served
-        self._catalog.remove(f"infer_{name}")
+        self._catalog.tools.remove(f"infer_{name}")
         self._scheduler.withdraw(name)
 
     def _readable(self) -> list[Manifest]:

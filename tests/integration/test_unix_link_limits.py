@@ -105,7 +105,7 @@ def test_a_peer_that_does_not_read_what_comes_by_itself_is_dropped(
             wanted = {"notifications": {"toolsListChanged": True}}
             await deaf.send(request("subscriptions/listen", wanted, "s" * 10_000))
             assert (await deaf.take())["method"] == "notifications/subscriptions/acknowledged"
-            tool = offered.catalog.get("echo")
+            tool = offered.catalog.tools.get("echo")
             assert tool is not None
             while link.peers:
                 offered.catalog.put(tool)

@@ -34,12 +34,16 @@ class Desk:
         self.cancelled: list[InFlight] = []
         self.callbacks: list[Callable[[], None]] = []
         self.descriptors: list[int] = []
+        self.congested = False
         self._server = server
         self.conversation = server.connect(self, Principal("uid:1000", ("users",), tier))
 
     def send(self, message: bytes) -> None:
         assert b"\n" not in message
         self.sent.append(json.loads(message))
+
+    def send_about(self, _request_id: int | str | None, message: bytes) -> None:
+        self.send(message)
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         self.working[call] = work

@@ -112,7 +112,7 @@ class Dialogue(RuleBasedStateMachine):
     @rule()
     def change_the_tools(self) -> None:
         before = len(self.desk.sent)
-        self.server.catalog.put(self.server.catalog.visible(self.desk.conversation.principal.tier)[0])
+        self.server.catalog.put(self.server.catalog.tools.visible(self.desk.conversation.principal.tier)[0])
         assert len(self.desk.sent) - before == list(self.open.values()).count(None)
 
     @precondition(lambda self: not self.gone)
