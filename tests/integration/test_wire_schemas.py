@@ -44,7 +44,7 @@ def test_a_whole_handshake_conversation_is_by_the_schema(version: str) -> None:
         ("nonsense", {}),
     ):
         desk.ask(method, params)
-    desk._server.catalog.remove("paint")
+    desk._server.catalog.tools.remove("paint")
     assert desk.sent[-1]["method"] == "notifications/tools/list_changed"
     assert Transcript.problems[before:] == []
 

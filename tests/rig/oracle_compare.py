@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -90,6 +89,15 @@ class Exchange:
         return "; ".join(message["error"]["message"] for message in said if "error" in message)
 
 
+@dataclass
+class Tally:
+    """How much was told."""
+
+    lines: int = 0
+    answers: int = 0
+    different: int = 0
+
+
 def plain(said: list[Any]) -> list[str]:
     """What was said, without what is free."""
     return sorted(json.dumps(_plain(message), sort_keys=True) for message in said)
@@ -108,7 +116,7 @@ def _plain(message: Any) -> Any:
     return message
 
 
-async def exchanges(script: list[bytes]) -> AsyncIterator[Exchange]:
+async def exchanges(script: list[bytes]) -> list[Exchange]:
     """A script told to both, on a connection of its own.
 
     The SDK settles on one era a connection and refuses the other from then on. So it is told the messages of
@@ -125,16 +133,16 @@ async def exchanges(script: list[bytes]) -> AsyncIterator[Exchange]:
             if any(text in exchange.texts(exchange.theirs) for text in ERA_REFUSED):
                 exchange.locked, exchange.theirs = True, alone
             before.append(exchange)
-            yield exchange
+    return before
 
 
-async def differences(seed: int, runs: int) -> AsyncIterator[Exchange]:
-    """Where the two differ over so many scripts of a seed."""
-    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+async def told(seed: int, runs: int, tally: Tally) -> AsyncIterator[Exchange]:
+    """Every line of so many scripts of a seed, counted."""
     for script in itertools.islice(Scripts(seed), runs):
-        async for exchange in exchanges(script):
-            if exchange.locked or not exchange.same:
-                yield exchange
+        for exchange in await exchanges(script):
+            tally.lines += 1
+            tally.answers += len(exchange.ours)
+            yield exchange
 
 
 def _read(texts: list[bytes]) -> list[Any]:

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-
 from edged.mcp.catalog import Principal, Tier
 from edged.mcp.server import Server
 from edged.mcp.session import Session
 from tests.rig.echo_server import INFO
+from tests.rig.oracle_offers import offered
 from tests.rig.oracle_quiet import quiet
-from tests.rig.oracle_sdk import offered
 
 
 class Ours:
     """One connection, and the wire of its session."""
 
     def __init__(self, server: Server, tasks: asyncio.TaskGroup) -> None:
+        self.congested = False
         self._said: list[bytes] = []
         self.session = Session(server, Principal("uid:1000", (), Tier.OPERATOR), self, tasks)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import mcp_types as types
 from pydantic import ValidationError
 
-from tests.rig.oracle_compare import Exchange, plain
+from tests.chaos.mcp import due
+from tests.rig.oracle_compare import Exchange
+from tests.rig.oracle_offers import NOTE_URI
+from tests.rig.schemas import NEWEST
 from tests.rig.schemas_judge import judge
 
 BATCHES = "2025-03-26"
-RESERVED_BY_NOBODY = 0
+NO_CODE = 0
 
 
 class Rule(NamedTuple):
@@ -29,8 +33,8 @@ def unreadable(exchange: Exchange) -> bool:
     try:
         types.jsonrpc_message_adapter.validate_json(exchange.line, by_name=False)
     except ValidationError:
-        answers = exchange.ours
-        return exchange.theirs == [] and len(answers) == 1 and _is_error(answers[0])
+        errors = all("error" in answer for answer in exchange.ours)
+        return exchange.theirs == [] and errors and _answered_as_due(exchange, batches=False)
     return False
 
 
@@ -38,15 +42,34 @@ def bad_id(exchange: Exchange) -> bool:
     """The SDK takes a request whose id is null, a fraction or a list for a notification."""
     if not isinstance(exchange.value, dict) or isinstance(exchange.id, str) or type(exchange.id) is int:
         return False
-    answered = exchange.codes(exchange.ours) == [types.INVALID_REQUEST] and "id" not in exchange.ours[0]
-    return "id" in exchange.value and exchange.theirs == [] and answered
+    return "id" in exchange.value and exchange.theirs == [] and _refused_without_id(exchange)
+
+
+def long_id(exchange: Exchange) -> bool:
+    """The SDK has no limit."""
+    return type(exchange.id) is int and exchange.id.bit_length() > 63 and _refused_without_id(exchange)
 
 
 def batch(exchange: Exchange) -> bool:
     """The SDK says nothing to an array."""
     if exchange.theirs or not isinstance(exchange.value, list) or exchange.agreed() != BATCHES:
         return False
-    return all(isinstance(answer, list) for answer in exchange.ours)
+    return _answered_as_due(exchange, batches=True)
+
+
+def no_parameters(exchange: Exchange) -> bool:
+    """The SDK takes null for no parameters."""
+    wrong = isinstance(exchange.value, dict) and not isinstance(exchange.params, dict)
+    return wrong and exchange.codes(exchange.ours) == [types.INVALID_PARAMS]
+
+
+def nothing_to_watch(exchange: Exchange) -> bool:
+    """The SDK promises to tell of resources there are none of."""
+    ours, theirs = _granted(exchange.ours), _granted(exchange.theirs)
+    if ours is None or theirs is None:
+        return False
+    watched = [uri for uri in theirs.pop("resourceSubscriptions", []) if uri == NOTE_URI]
+    return ours == ({**theirs, "resourceSubscriptions": watched} if watched else theirs)
 
 
 def before_the_handshake(exchange: Exchange) -> bool:
@@ -57,10 +80,13 @@ def before_the_handshake(exchange: Exchange) -> bool:
 
 
 def malformed_envelope(exchange: Exchange) -> bool:
-    """The SDK looks for the method first, and for the envelope's types not at all where there is none."""
-    return exchange.modern and (exchange.codes(exchange.ours), exchange.codes(exchange.theirs)) == (
-        [types.INVALID_PARAMS],
-        [types.METHOD_NOT_FOUND],
+    """The SDK looks for the version or the method first, and never at the types of some members."""
+    meta = exchange.params.get("_meta", {}) if isinstance(exchange.params, dict) else {}
+    if judge(NEWEST).part("RequestMetaObject", meta) is None:
+        return False
+    theirs = exchange.codes(exchange.theirs)
+    return exchange.codes(exchange.ours) == [types.INVALID_PARAMS] and (
+        theirs in ([types.METHOD_NOT_FOUND], [types.UNSUPPORTED_PROTOCOL_VERSION])
     )
 
 
@@ -68,15 +94,7 @@ def handler_failed(exchange: Exchange) -> bool:
     """The SDK tells a handshake peer what was raised, under the code 0."""
     return (exchange.codes(exchange.ours), exchange.codes(exchange.theirs)) == (
         [types.INTERNAL_ERROR],
-        [RESERVED_BY_NOBODY],
-    )
-
-
-def unknown_method(exchange: Exchange) -> bool:
-    """The SDK judges the parameters of methods it does not serve."""
-    return (exchange.codes(exchange.ours), exchange.codes(exchange.theirs)) == (
-        [types.METHOD_NOT_FOUND],
-        [types.INVALID_PARAMS],
+        [NO_CODE],
     )
 
 
@@ -111,8 +129,15 @@ RULES = (
         "JSON-RPC 2.0 section 5: a response is due except to notifications, -32700 and -32600 to what cannot be read",
         unreadable,
     ),
-    Rule("bad id", "2026-07-28/basic: requests MUST include a string or integer id, never null", bad_id),
     Rule("batch", "2025-03-26/basic: implementations MUST support receiving JSON-RPC batches", batch),
+    Rule("bad id", "2026-07-28/basic: requests MUST include a string or integer id, never null", bad_id),
+    Rule("long id", "RFC 8259 section 6: an implementation may set limits on the range of numbers", long_id),
+    Rule("no parameters", "JSON-RPC 2.0 section 4.2: parameters MUST be a structured value", no_parameters),
+    Rule(
+        "nothing to watch",
+        "2026-07-28/basic/patterns/subscriptions: acknowledged is what the server agreed to honour",
+        nothing_to_watch,
+    ),
     Rule(
         "before the handshake",
         "2026-07-28/basic: a request missing any required field is malformed, MUST be rejected with -32602",
@@ -120,19 +145,20 @@ RULES = (
     ),
     Rule(
         "malformed envelope",
-        "2026-07-28/basic: the envelope is what says by which rules the method is looked for",
+        "2026-07-28/schema RequestMetaObject: the envelope is what says by which rules the rest is read",
         malformed_envelope,
     ),
     Rule("handler failed", "JSON-RPC 2.0 section 5.1: internal errors are -32603", handler_failed),
-    Rule(
-        "unknown method", "JSON-RPC 2.0 section 5.1: -32601 where the method does not exist", unknown_method
-    ),
     Rule(
         "of a later revision",
         "schema/<revision>/schema.json, which knows no such field, kind of content or capability",
         of_a_later_revision,
     ),
-    Rule("id in use", "2026-07-28/basic: the id MUST NOT be that of a request still in flight", id_in_use),
+    Rule(
+        "id in use",
+        "2026-07-28/basic: the id MUST NOT match that of another request still unanswered",
+        id_in_use,
+    ),
 )
 BOTH_ERAS = Rule(
     "both eras on one connection",
@@ -149,14 +175,28 @@ def reasons(exchange: Exchange) -> list[Rule]:
     return [] if found is None else [BOTH_ERAS, found] if exchange.locked else [found]
 
 
-def _is_error(message: Any) -> bool:
-    return isinstance(message, dict) and "error" in message
+def _granted(said: list[Any]) -> dict[str, Any] | None:
+    """A copy of the one acknowledged filter."""
+    if len(said) != 1 or said[0].get("method") != "notifications/subscriptions/acknowledged":
+        return None
+    return dict(said[0]["params"]["notifications"])
+
+
+def _refused_without_id(exchange: Exchange) -> bool:
+    return exchange.codes(exchange.ours) == [types.INVALID_REQUEST] and "id" not in exchange.ours[0]
+
+
+def _answered_as_due(exchange: Exchange, *, batches: bool) -> bool:
+    """Whether every id is answered once, by the oracle of the malformed messages."""
+    answers = [one for said in exchange.ours for one in (said if isinstance(said, list) else [said])]
+    return Counter(answer.get("id") for answer in answers) == due(exchange.line, batches=batches)
 
 
 def _is_by_the_schema(revision: str, method: str, said: list[Any]) -> bool:
-    if len(said) != 1 or "result" not in said[0]:
-        return False
-    return judge(revision).answer(method, said[0]) is None
-
-
-__all__ = ["BOTH_ERAS", "RULES", "Rule", "plain", "reasons"]
+    spoken = judge(revision)
+    problems = [
+        spoken.unasked(message) if "method" in message else spoken.answer(method, message)
+        for message in said
+        if "error" not in message
+    ]
+    return bool(problems) and not any(problems)

@@ -29,17 +29,55 @@ CALLS: list[dict[str, Any]] = [
     {"arguments": {}},
     {"name": "echo", "arguments": []},
 ]
+URIS: list[Any] = ["test://note", "test://items/7", "test://items/a%20b", "test://nothing", "", "no uri", 5]
+LISTENS: list[dict[str, Any]] = [
+    {"notifications": {"toolsListChanged": True}},
+    {"notifications": {"resourcesListChanged": True, "promptsListChanged": True}},
+    {"notifications": {"resourceSubscriptions": ["test://note"]}},
+    {"notifications": {"resourceSubscriptions": ["test://nothing"], "toolsListChanged": False}},
+    {"notifications": {"resourceSubscriptions": [5]}},
+    {"notifications": {}},
+    {"notifications": []},
+    {},
+]
+PROMPTS: list[dict[str, Any]] = [
+    {"name": "greet", "arguments": {"name": "Ada"}},
+    {"name": "greet", "arguments": {"name": 5}},
+    {"name": "greet", "arguments": {}},
+    {"name": "greet"},
+    {"name": "x"},
+    {},
+]
+PAGES: list[dict[str, Any]] = [{}, {}, {"cursor": "nonsense"}, {"cursor": 5}]
+COMPLETIONS: list[dict[str, Any]] = [
+    {"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "name", "value": "A"}},
+    {"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "x", "value": ""}},
+    {"ref": {"type": "ref/prompt", "name": "x"}, "argument": {"name": "name", "value": ""}},
+    {
+        "ref": {"type": "ref/resource", "uri": "test://items/{number}"},
+        "argument": {"name": "number", "value": "2"},
+    },
+    {"ref": {"type": "ref/nonsense"}, "argument": {"name": "name", "value": ""}},
+    {"ref": {"type": "ref/prompt", "name": "greet"}},
+    {},
+]
 METHODS: list[tuple[int, str, list[dict[str, Any]]]] = [
     (10, "tools/call", CALLS),
-    (4, "tools/list", [{}, {}, {"cursor": "nonsense"}, {"cursor": 5}]),
+    (3, "tools/list", PAGES),
     (2, "ping", [{}]),
     (2, "server/discover", [{}]),
-    (2, "subscriptions/listen", [{"notifications": {"toolsListChanged": True}}, {"notifications": {}}, {}]),
-    (1, "resources/list", [{}]),
-    (1, "prompts/get", [{"name": "x"}]),
-    (1, "completion/complete", [{}]),
-    (1, "logging/setLevel", [{"level": "info"}]),
+    (2, "subscriptions/listen", LISTENS),
+    (1, "resources/list", PAGES),
+    (1, "resources/templates/list", PAGES),
+    (3, "resources/read", [*({"uri": uri} for uri in URIS), {}]),
+    (1, "resources/subscribe", [*({"uri": uri} for uri in URIS), {}]),
+    (1, "resources/unsubscribe", [{"uri": "test://note"}, {}]),
+    (1, "prompts/list", PAGES),
+    (2, "prompts/get", PROMPTS),
+    (2, "completion/complete", COMPLETIONS),
+    (1, "logging/setLevel", [{"level": "info"}, {"level": "loud"}, {}]),
     (1, "nonsense", [{}, {"a": [1]}]),
+    (1, "notifications/initialized", [{}]),
 ]
 IDS: list[Any] = [1, 2, 3, "1", "two", -1, 0, 2**53, ""]
 BAD_IDS: list[Any] = [None, True, 1.5, [], {}]

@@ -5,10 +5,13 @@ Its stream adapter forwards what cannot be parsed as the SDK's own stdio transpo
 
 from __future__ import annotations
 
+import re
+import warnings
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
@@ -17,22 +20,14 @@ import pybase64
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.lowlevel import Server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
-from mcp.shared.exceptions import MCPError
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
-from edged.mcp.catalog import Catalog, Tier
+from edged.mcp.catalog import Tier
 from tests.rig import echo_server
+from tests.rig.oracle_offers import ITEMS_URI, NAMES, NOTE, NOTE_URI, greeting, item, offered
 from tests.rig.oracle_quiet import quiet
-
-
-def offered() -> Catalog:
-    """What both servers offer: the echo rig's tools that leave the server as it was."""
-    catalog = echo_server.catalog()
-    catalog.remove("remove")
-    catalog.remove("waiting")
-    return catalog
-
 
 TOOLS = {
     tool.name: types.Tool(
@@ -45,7 +40,7 @@ TOOLS = {
             read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         ),
     )
-    for tool in offered().visible(Tier.OPERATOR)
+    for tool in offered().tools.visible(Tier.OPERATOR)
 }
 BUFFER = 4096
 
@@ -72,7 +67,7 @@ class Oracle:
                 message = exc
             await self._messages.send(message)
         await quiet()
-        said = []
+        said: list[bytes] = []
         while True:
             try:
                 answer = self._answers.receive_nowait().message
@@ -84,6 +79,7 @@ class Oracle:
 @asynccontextmanager
 async def connected() -> AsyncIterator[Oracle]:
     """A connection of its own to a server of its own."""
+    warnings.simplefilter("ignore", MCPDeprecationWarning)  # old revisions are what is compared, too
     server: Server[Any] = Server(
         "echo",
         version="1",
@@ -91,6 +87,15 @@ async def connected() -> AsyncIterator[Oracle]:
         instructions="Say it.",
         on_list_tools=_list,
         on_call_tool=_call,
+        on_list_resources=_list_resources,
+        on_list_resource_templates=_list_templates,
+        on_read_resource=_read,
+        on_subscribe_resource=_watch,
+        on_unsubscribe_resource=_watch,
+        on_list_prompts=_list_prompts,
+        on_get_prompt=_get_prompt,
+        on_completion=_complete,
+        on_set_logging_level=_set_level,
         on_subscriptions_listen=ListenHandler(InMemorySubscriptionBus()),
     )
     read_in, read_out = anyio.create_memory_object_stream[SessionMessage | Exception](BUFFER)
@@ -105,9 +110,13 @@ async def connected() -> AsyncIterator[Oracle]:
         tasks.cancel_scope.cancel()
 
 
-async def _list(_context: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+def _check_cursor(params: types.PaginatedRequestParams | None) -> None:
     if params is not None and params.cursor is not None:
         raise MCPError(types.INVALID_PARAMS, "no such cursor")
+
+
+async def _list(_context: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+    _check_cursor(params)
     return types.ListToolsResult(tools=[TOOLS[name] for name in sorted(TOOLS)])
 
 
@@ -152,5 +161,77 @@ async def _run(context: Any, name: str, arguments: dict[str, Any]) -> types.Call
 
 
 def _said(text: str, structured: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
-    content = [types.TextContent(type="text", text=text)]
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=text)]
     return types.CallToolResult(content=content, structured_content=structured, is_error=is_error)
+
+
+async def _list_resources(
+    _context: Any, params: types.PaginatedRequestParams | None
+) -> types.ListResourcesResult:
+    _check_cursor(params)
+    return types.ListResourcesResult(
+        resources=[types.Resource(uri=NOTE_URI, name="note", mime_type="text/plain")]
+    )
+
+
+async def _list_templates(
+    _context: Any, params: types.PaginatedRequestParams | None
+) -> types.ListResourceTemplatesResult:
+    _check_cursor(params)
+    template = types.ResourceTemplate(uri_template=ITEMS_URI, name="item", mime_type="text/plain")
+    return types.ListResourceTemplatesResult(resource_templates=[template])
+
+
+def _text_of(context: Any, uri: str) -> str:
+    if uri == NOTE_URI:
+        return NOTE
+    if found := re.fullmatch(r"test://items/([^/?#]+)", uri):
+        return item(unquote(found[1]))
+    modern = context.protocol_version == types.LATEST_PROTOCOL_VERSION
+    raise MCPError(types.INVALID_PARAMS if modern else -32002, "no such resource", {"uri": uri})
+
+
+async def _read(context: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+    held = types.TextResourceContents(
+        uri=params.uri, mime_type="text/plain", text=_text_of(context, params.uri)
+    )
+    return types.ReadResourceResult(contents=[held])
+
+
+async def _watch(
+    context: Any, params: types.SubscribeRequestParams | types.UnsubscribeRequestParams
+) -> types.EmptyResult:
+    _text_of(context, params.uri)
+    return types.EmptyResult()
+
+
+async def _list_prompts(
+    _context: Any, params: types.PaginatedRequestParams | None
+) -> types.ListPromptsResult:
+    _check_cursor(params)
+    argument = types.PromptArgument(name="name", required=True)
+    return types.ListPromptsResult(prompts=[types.Prompt(name="greet", arguments=[argument])])
+
+
+async def _get_prompt(_context: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    arguments = params.arguments or {}
+    if params.name != "greet" or set(arguments) != {"name"}:
+        raise MCPError(types.INVALID_PARAMS, "no such prompt, or not with these arguments")
+    said = types.TextContent(type="text", text=greeting(arguments["name"]))
+    return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=said)])
+
+
+async def _complete(_context: Any, params: types.CompleteRequestParams) -> types.CompleteResult:
+    known: tuple[str, ...] | None
+    if isinstance(params.ref, types.PromptReference):
+        known = {("greet", "name"): NAMES}.get((params.ref.name, params.argument.name))
+    else:
+        known = {(ITEMS_URI, "number"): tuple("123")}.get((params.ref.uri, params.argument.name))
+    if known is None:
+        raise MCPError(types.INVALID_PARAMS, "nothing of that name")
+    values = [value for value in known if value.startswith(params.argument.value)]
+    return types.CompleteResult(completion=types.Completion(values=values, total=len(values), has_more=False))
+
+
+async def _set_level(_context: Any, _params: types.SetLevelRequestParams) -> types.EmptyResult:
+    return types.EmptyResult()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # likewise
 
-from tests.rig.schemas import NEWEST, Schema, definitions, official
+from tests.rig.schemas import Schema, definitions, official
 
 LATEST_HANDSHAKE: Final = "2025-11-25"
 # Open by the specification: metadata, JSON values, errors, and what only a client sends.
@@ -74,6 +74,10 @@ class Judge:
             return f"{self.revision} has no {method}"
         return self._problem(method, {"$ref": self._ref(name)}, message)
 
+    def part(self, name: str, value: Any) -> str | None:
+        """Judge a value by one of the schema's definitions."""
+        return self._problem(name, {"$ref": self._ref(name)}, value)
+
     def _problem(self, key: str, rule: Schema, message: Any) -> str | None:
         if key not in self._validators:
             self._validators[key] = self._kind({**rule, self._root: self._parts})
@@ -92,11 +96,6 @@ class Judge:
 def judge(revision: str) -> Judge:
     """The judge of a revision."""
     return Judge(revision)
-
-
-def newest() -> Judge:
-    """The judge of the stateless era."""
-    return judge(NEWEST)
 
 
 def _codes(parts: Schema) -> list[tuple[int, str]]:

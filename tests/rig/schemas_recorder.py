@@ -30,6 +30,7 @@ _ID_REQUIRED: Final = {"2024-11-05", "2025-03-26", "2025-06-18"}
 _NEWEST_CODES: Final = {-32020, -32021, -32022}
 
 Id = int | str
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Asked = tuple[str, str | None, str | None]
 """Method, revision (None where nothing said which), and the tool or prompt named."""
 
@@ -77,7 +78,7 @@ class Transcript:
         for element in (one for text in texts for one in _split(text)):
             try:
                 message = _told(element)
-            except (msgspec.DecodeError, RecursionError):
+            except UNREADABLE:
                 continue  # whatever it is, only an error can answer it
             if message.method == "notifications/cancelled":
                 self._waiting.pop(_member(message.params, "requestId"), None)
@@ -161,7 +162,7 @@ class Transcript:
 
     def _unlike_its_schema(self, name: Any, result: Any) -> str | None:
         """Structured content has to match the tool's output schema, where it has one and did not fail."""
-        tool = self._catalog.get(name) if self._catalog and isinstance(name, str) else None
+        tool = self._catalog.tools.get(name) if self._catalog and isinstance(name, str) else None
         if tool is None or tool.output_schema is None or result.get("isError"):
             return None
         if "structuredContent" not in result:
@@ -185,14 +186,14 @@ def _split(text: bytes) -> list[bytes] | list[Raw]:
         return [text]
     try:
         return _elements(text)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return []
 
 
 def _member(members: Mapping[str, Raw], name: str) -> Any:
     try:
         return msgspec.json.decode(members[name])
-    except (KeyError, msgspec.DecodeError, RecursionError):
+    except (KeyError, *UNREADABLE):
         return None
 
 
