@@ -8,20 +8,17 @@ is in memory: after a restart a task that had not ended is `failed`, and says th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import UNSET, Meta, Raw
+from msgspec import Meta, Raw
 
 from edged.errors import Overloaded, StorageError
+from edged.jobtable import Record, Table
 from edged.mcp import jsonrpc
 from edged.mcp.catalog import Job, Principal
 from edged.mcp.jsonrpc import Failure
@@ -30,14 +27,6 @@ from edged.tasks import OneThread
 
 _log = logging.getLogger(__name__)
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS task (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL,
-    created_s REAL NOT NULL, updated_s REAL NOT NULL, ttl_ms INTEGER NOT NULL, poll_ms INTEGER NOT NULL,
-    result BLOB, error BLOB
-) STRICT
-"""
-_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 _INTERRUPTED: Final = Failure(
     jsonrpc.INTERNAL_ERROR, "interrupted: the daemon ended while this ran", {"reason": "interrupted"}
 )
@@ -57,54 +46,10 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Longest result kept. Default: 1 MiB; larger ones belong into a resource."""
 
 
-@dataclass(eq=False)
-class _Record:
-    """One task; the parts after `poll_ms` live as long as its job runs."""
-
-    id: str
-    owner: str
-    status: Status
-    message: str
-    created_s: float
-    updated_s: float
-    ttl_ms: int
-    poll_ms: int
-    result: bytes | None = None
-    error: bytes | None = None
-    on_disk: bool = False
-    """Whether the outcome is to be read from the disk."""
-    run: asyncio.Task[Any] | None = None
-    stopping: bool = False
-    asked: dict[str, Any] = field(default_factory=dict)
-    answers: dict[str, Any] = field(default_factory=dict)
-    answered: asyncio.Future[Mapping[str, Any]] | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.status in _ENDED
-
-    def expired(self, now_s: float) -> bool:
-        return self.ended and now_s - self.created_s > self.ttl_ms / 1000
-
-    def task(self) -> Task:
-        return Task(
-            task_id=self.id,
-            status=self.status,
-            status_message=self.message or UNSET,
-            created_at=_iso(self.created_s),
-            last_updated_at=_iso(self.updated_s),
-            ttl_ms=self.ttl_ms,
-            poll_interval_ms=self.poll_ms,
-            input_requests=dict(self.asked) if self.status == "input_required" else UNSET,
-            result=Raw(self.result) if self.result is not None else UNSET,
-            error=Raw(self.error) if self.error is not None else UNSET,
-        )
-
-
 class _Desk:
     """See `edged.mcp.tasks.Desk`."""
 
-    def __init__(self, jobs: Jobs, record: _Record) -> None:
+    def __init__(self, jobs: Jobs, record: Record) -> None:
         self._jobs = jobs
         self._record = record
 
@@ -137,11 +82,11 @@ class Jobs:
         self._thread = thread
         self._now_s = now_s
         self._config = config or JobsConfig()
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, Record] = {}
         self._watchers: list[Callable[[Task], None]] = []
         self._closing = False
         self._group = asyncio.TaskGroup()
-        self._table = _Table(path)
+        self._table = Table(path)
 
     async def __aenter__(self) -> Jobs:
         records = await self._thread.run(self._table.open)
@@ -167,7 +112,7 @@ class Jobs:
         await self._purge()
         self._check_room(owner.name)
         now_s = self._now_s()
-        record = _Record(
+        record = Record(
             id=secrets.token_urlsafe(24),
             owner=owner.name,
             status="working",
@@ -224,14 +169,14 @@ class Jobs:
         """See `TaskStore`."""
         self._watchers.append(callback)
 
-    def touch(self, record: _Record) -> None:
+    def touch(self, record: Record) -> None:
         """Tell who watches that this task is not as it was."""
         record.updated_s = self._now_s()
         task = record.task()
         for callback in self._watchers:
             callback(task)
 
-    def _find(self, owner: Principal, task_id: str) -> _Record | None:
+    def _find(self, owner: Principal, task_id: str) -> Record | None:
         record = self._records.get(task_id)
         if record is None or record.owner != owner.name or record.expired(self._now_s()):
             return None
@@ -246,7 +191,7 @@ class Jobs:
         if owned >= config.kept_per_peer_max or len(self._records) >= config.kept_max:
             raise Overloaded("too many tasks are kept; the oldest go first, in time", _RETRY_AFTER_S)
 
-    async def _perform(self, record: _Record, job: Job, perform: Performance) -> None:
+    async def _perform(self, record: Record, job: Job, perform: Performance) -> None:
         if self._closing:
             return
         record.run = asyncio.current_task()
@@ -264,7 +209,7 @@ class Jobs:
                 outcome = Outcome(error=Raw(jsonrpc.error_body(_too_large(size))))
             await self._end(record, "failed" if outcome.error else "completed", outcome, job.ttl_ms)
 
-    async def _end(self, record: _Record, status: Status, outcome: Outcome, keep_ms: int = 0) -> None:
+    async def _end(self, record: Record, status: Status, outcome: Outcome, keep_ms: int = 0) -> None:
         now_s = self._now_s()
         record.status, record.updated_s, record.run = status, now_s, None
         record.ttl_ms = max(record.ttl_ms, round((now_s - record.created_s) * 1000) + keep_ms)
@@ -291,75 +236,6 @@ class Jobs:
             await self._thread.run(self._table.delete, old)
 
 
-class _Table:
-    """The tasks on disk; for one thread. Raises StorageError where the disk refuses."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def open(self) -> list[_Record]:
-        with _translated():
-            connection = sqlite3.connect(self._path, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(_SCHEMA)
-            self._connection = connection
-            columns = "id, owner, status, message, created_s, updated_s, ttl_ms, poll_ms"
-            return [_Record(*row) for row in connection.execute(f"SELECT {columns} FROM task")]  # noqa: S608 - a constant
-
-    def insert(self, record: _Record) -> None:
-        self._do(
-            "INSERT INTO task VALUES (?,?,?,?,?,?,?,?,NULL,NULL)",
-            record.id,
-            record.owner,
-            record.status,
-            record.message,
-            record.created_s,
-            record.updated_s,
-            record.ttl_ms,
-            record.poll_ms,
-        )
-
-    def update(self, record: _Record) -> None:
-        self._do(
-            "UPDATE task SET status=?, message=?, updated_s=?, ttl_ms=?, result=?, error=? WHERE id=?",
-            record.status,
-            record.message,
-            record.updated_s,
-            record.ttl_ms,
-            record.result,
-            record.error,
-            record.id,
-        )
-
-    def read(self, task_id: str) -> _Record:
-        return _Record(*self._do("SELECT * FROM task WHERE id=?", task_id)[0])
-
-    def delete(self, task_ids: list[str]) -> None:
-        for task_id in task_ids:
-            self._do("DELETE FROM task WHERE id=?", task_id)
-
-    def close(self) -> None:
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-
-    def _do(self, statement: str, *values: object) -> list[Any]:
-        with _translated():
-            if self._connection is None:
-                raise StorageError("the store of tasks is not open")
-            return self._connection.execute(statement, values).fetchall()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise StorageError(f"the store of tasks: {exc}") from exc
-
-
 def _forget(future: asyncio.Future[None]) -> None:
     """A row that could not be deleted is found at the next start, as interrupted."""
     if not future.cancelled():
@@ -368,7 +244,3 @@ def _forget(future: asyncio.Future[None]) -> None:
 
 def _too_large(size_bytes: int) -> Failure:
     return Failure(jsonrpc.INTERNAL_ERROR, f"the result has {size_bytes} bytes, more than are kept")
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

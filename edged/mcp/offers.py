@@ -115,7 +115,7 @@ class Icon(msgspec.Struct, frozen=True, kw_only=True):
     theme: Literal["light", "dark"] | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Job:
     """Work that outlives its request: a task for a client that knows tasks, else simply awaited.
 

@@ -16,6 +16,7 @@ from edged.mcp import jsonrpc, questions
 from edged.mcp.asking import InputRequired, Question
 from edged.mcp.catalog import LogLevel, Peer, Principal
 from edged.mcp.jsonrpc import Failure, Id, Message
+from edged.mcp.levels import at_least
 from edged.mcp.modern import Meta
 from edged.mcp.revision import Revision
 from edged.mcp.schema import explain
@@ -179,12 +180,24 @@ class InFlight:
         if token is UNSET or not self.open or (self._done is not None and done <= self._done):
             return
         self._done = done
-        self._conversation.send_progress(self.request, token, done, total, message)
+        params: dict[str, object] = {"progressToken": token, "progress": done}
+        if total is not None:
+            params["total"] = total
+        if message is not None and self.request.revision.annotations:
+            params["message"] = message
+        self._notify("notifications/progress", params)
 
     def log(self, level: LogLevel, data: object, logger: str | None = None) -> None:
         """See `catalog.Call`."""
-        if self.open:
-            self._conversation.send_log(self.request, level, data, logger)
+        stateless = self.request.revision.stateless
+        asked = self.request.meta.log_level if stateless else self._conversation.log_level
+        if not self.open or asked is None or asked is UNSET or not at_least(level, asked):
+            return
+        params = {"level": level, "data": data} | ({"logger": logger} if logger else {})
+        self._notify("notifications/message", params)
+
+    def _notify(self, method: str, params: dict[str, object]) -> None:
+        self._conversation.outlet.send_about(self.id, jsonrpc.notification(method, params))
 
     def can(self, kind: type[Question]) -> bool:
         """See `catalog.Call`."""

@@ -34,6 +34,11 @@ def resource(uri: str) -> Topic:
     return ("resource", uri)
 
 
+def is_resource(topic: Topic) -> bool:
+    """Whether the topic is what a resource holds."""
+    return topic[0] == "resource"
+
+
 def task(task_id: str) -> Topic:
     """The topic of one task."""
     return ("task", task_id)

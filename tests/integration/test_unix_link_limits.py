@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
+import json
 import os
 import resource
 import tracemalloc
@@ -17,9 +19,10 @@ import pytest
 from edged.links.config import UnixConfig
 from edged.links.unix import UnixLink, bind
 from edged.mcp.access import Access
+from edged.mcp.catalog import Call, Tier, Tool, ToolResult
 from edged.mcp.config import AccessConfig, McpConfig
 from edged.mcp.server import Server
-from tests.rig.echo_server import server
+from tests.rig.echo_server import Nothing, server
 from tests.rig.talk import AsyncTalk, request
 
 
@@ -95,24 +98,62 @@ def test_the_last_places_are_for_operators(tmp_path: Path, operator: bool) -> No
     run(scenario)
 
 
-def test_a_peer_that_does_not_read_what_comes_by_itself_is_dropped(
+def test_a_peer_that_does_not_read_what_its_calls_send_is_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def shout(call: Call, _arguments: Nothing) -> ToolResult:
+        for n in itertools.count():
+            call.log("info", "x" * 10_000, str(n))
+            await asyncio.sleep(0)
+        raise AssertionError
+
     async def scenario() -> None:
         path = tmp_path / "s"
         limits = McpConfig(write_buffer_max_bytes=65_536)
         async with linked(path, limits=limits) as (link, offered), await talk(path) as deaf:
+            offered.catalog.put(
+                Tool(name="shout", title="", description="", arguments=Nothing, handler=shout, tier=Tier.READ)
+            )
+            hello = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "x", "version": "1"},
+            }
+            for method, params in (
+                ("initialize", hello),
+                ("logging/setLevel", {"level": "info"}),
+                ("tools/call", {"name": "shout"}),
+            ):
+                message = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+                await deaf.send(json.dumps(message).encode())
+            assert (await deaf.take())["id"] == "initialize"
+            await until(lambda: not link.peers)
+
+    run(scenario)
+    assert "reason=does-not-read" in caplog.text
+
+
+def test_a_listener_that_does_not_read_is_kept_and_later_told_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "s"
+        async with linked(path) as (link, offered), await talk(path) as deaf:
             wanted = {"notifications": {"toolsListChanged": True}}
             await deaf.send(request("subscriptions/listen", wanted, "s" * 10_000))
             assert (await deaf.take())["method"] == "notifications/subscriptions/acknowledged"
             tool = offered.catalog.tools.get("echo")
             assert tool is not None
-            while link.peers:
+            (connection,) = link._connections
+            told = 1  # what is held back is told once
+            while not connection.congested:
                 offered.catalog.put(tool)
-                await asyncio.sleep(0)
+                told += 1
+            for _ in range(1000):
+                offered.catalog.put(tool)
+            for _ in range(told):
+                assert (await deaf.take())["method"] == "notifications/tools/list_changed"
+            assert (await deaf.call("echo", {"text": "x"}))["id"] == 1
 
     run(scenario)
-    assert "reason=does-not-read" in caplog.text
 
 
 def test_running_out_of_descriptors_pauses_accepting_and_harms_nobody(

@@ -83,10 +83,11 @@ def subscribe(server: Server, conversation: Conversation, request: Request) -> N
     """Tell this handshake peer whenever the resource changes."""
     uri = request.read(_uri_params).uri
     _reader(server, conversation, request, uri)
-    listener = server.listen(conversation)
-    if len(listener.topics) >= server.limits.watched_max:
+    listener, topic = server.listen(conversation), subscriptions.resource(uri)
+    watched = sum(subscriptions.is_resource(other) for other in listener.topics if other != topic)
+    if watched >= server.limits.watched_max:
         raise Failure(jsonrpc.BUSY, f"more than {server.limits.watched_max} resources watched")
-    server.subscriptions.add(listener, [subscriptions.resource(uri)])
+    server.subscriptions.add(listener, [topic])
     conversation.answer(request, Empty())
 
 
