@@ -9,8 +9,10 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from edged import __version__, systemd
 from edged.config import LIVE, Config, changes
 from edged.errors import BadConfig, DeviceError, EdgedError, StorageError
 from edged.inference.models.library import Library
+from edged.jobs import Jobs
 from edged.limits import UNCONSTRAINED, Limits
 from edged.links.unix import UnixLink
 from edged.mcp.access import Access
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from edged.inference.runtime import Runtime
     from edged.inference.scheduler import Scheduler
     from edged.inference.trial.report import Report, Trial
+    from edged.links.http import HttpLink
 
 LOG = logging.getLogger("edged")
 
@@ -47,7 +51,11 @@ infer_<name>; its description says what it answers. Start with device_status for
 for what is installed. A refusal with retry_after_s means: wait that long, then ask again."""
 
 
-def main(reread: Callable[[], Config]) -> int:
+Offer = Callable[[Catalog], None]
+"""Puts something of its own on the shelves."""
+
+
+def main(reread: Callable[[], Config], offers: Sequence[Offer] = ()) -> int:
     """Run until SIGTERM or SIGINT; exit code 0, or 1 when it could not start or gave up.
 
     `reread` gives the config, at the start and at every SIGHUP; it raises BadConfig, at the start to the caller.
@@ -56,7 +64,7 @@ def main(reread: Callable[[], Config]) -> int:
     _log_to_stderr(config)
     try:
         with _own_directories(config):
-            asyncio.run(Daemon(config, reread).run())
+            asyncio.run(Daemon(config, reread, offers).run())
     except (EdgedError, BaseExceptionGroup) as exc:
         if not (reasons := _reasons(exc)):
             raise
@@ -69,11 +77,13 @@ def main(reread: Callable[[], Config]) -> int:
 class Daemon:
     """Everything that lives as long as the process."""
 
-    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
+    def __init__(self, config: Config, reread: Callable[[], Config], offers: Sequence[Offer] = ()) -> None:
         self._config = config
         self._reread = reread
         self._access = Access(config.access, os.getuid())
         self._disk = OneThread("disk")
+        self._ledger = OneThread("jobs")
+        self._jobs = Jobs(Path(config.paths.state) / "jobs.db", self._ledger, _wall_s, config.jobs)
         self._limits = Latest[Limits](UNCONSTRAINED)
         self._runtime: Runtime | None = None
         catalog, mappings = Catalog(), Mappings()
@@ -84,10 +94,14 @@ class Daemon:
             *ModelTools(self._serving, sources).tools(),
         ):
             catalog.put(tool)
+        for offer in offers:
+            offer(catalog)
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
-        server = Server(catalog, info, config.mcp, {"edged/mapping/register": mappings.method()})
-        inherited = systemd.listen_fds().get("mcp")
-        self._link = UnixLink(inherited or config.socket, server, self._access, config.unix)
+        methods = {"edged/mapping/register": mappings.method()}
+        server = Server(catalog, info, config.mcp, methods, tasks=self._jobs)
+        inherited = systemd.listen_fds()
+        self._link = UnixLink(inherited.get("mcp") or config.socket, server, self._access, config.unix)
+        self._http = self._http_link(server, inherited)
 
     async def run(self) -> None:
         """Start everything, say READY, serve until a signal, stop everything in reverse."""
@@ -97,6 +111,8 @@ class Daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
+            stack.callback(self._ledger.close)
+            await stack.enter_async_context(self._jobs)
             await self._serving.open()
             stack.push_async_callback(self._serving.close)
             await stack.enter_async_context(self._listening())
@@ -112,14 +128,29 @@ class Daemon:
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the link and feed the watchdog; at the end running calls finish first."""
         self._link.open()
+        if self._http:
+            self._http.open()
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(_feed_watchdog(), name="watchdog")
             group.create_task(supervise("unix", self._link.run), name="unix")
+            if self._http:
+                group.create_task(supervise("http", self._http.run), name="http")
             try:
                 yield
             finally:
                 self._link.close()
+                if self._http:
+                    self._http.close()
                 watchdog.cancel()
+
+    def _http_link(self, server: Server, inherited: Mapping[str, list[socket.socket]]) -> HttpLink | None:
+        """The second link, where systemd or the config wants it."""
+        passed = inherited.get("http")
+        if not passed and not self._config.http.enabled:
+            return None
+        from edged.links.http import HttpLink  # noqa: PLC0415 - the HTTP parser comes with the link
+
+        return HttpLink(passed or self._config.http_socket, server, self._access, self._config.http)
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""
@@ -175,6 +206,11 @@ class Daemon:
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
         )
         return scheduler, engine
+
+
+def _wall_s() -> float:
+    """Seconds since 1970, as far as this board knows."""
+    return time.clock_gettime(time.CLOCK_REALTIME)
 
 
 async def _feed_watchdog() -> None:

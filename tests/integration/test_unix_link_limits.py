@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from edged.links.config import UnixConfig
-from edged.links.unix import UnixLink, bind
+from edged.links.listening import bind
+from edged.links.unix import UnixLink
 from edged.mcp.access import Access
 from edged.mcp.catalog import Call, Tier, Tool, ToolResult
 from edged.mcp.config import AccessConfig, McpConfig
@@ -159,7 +160,7 @@ def test_a_listener_that_does_not_read_is_kept_and_later_told_once(tmp_path: Pat
 def test_running_out_of_descriptors_pauses_accepting_and_harms_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edged.links.unix._RETRY_ACCEPT_S", 0.01)
+    monkeypatch.setattr("edged.links.listening._RETRY_ACCEPT_S", 0.01)
 
     async def scenario() -> None:
         path = tmp_path / "s"
