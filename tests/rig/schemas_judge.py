@@ -14,7 +14,8 @@ from typing import Any, Final
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # likewise
 
-from tests.rig.schemas import Schema, definitions, official
+from tests.rig import schemas_tasks
+from tests.rig.schemas import NEWEST, Schema, definitions, official
 
 LATEST_HANDSHAKE: Final = "2025-11-25"
 # Open by the specification: metadata, JSON values, errors, and what only a client sends.
@@ -28,6 +29,8 @@ class Judge:
         self.revision = revision
         schema: Schema = json.loads(json.dumps(official()[revision]))
         self._parts = definitions(schema)
+        if revision == NEWEST:
+            schemas_tasks.add_to(self._parts)
         self._root = "$defs" if "$defs" in schema else "definitions"
         self._kind = jsonschema.validators.validator_for(schema)
         self._schema = schema

@@ -55,6 +55,7 @@ class _Said(msgspec.Struct, frozen=True):
 
 _told = msgspec.json.Decoder(_Told).decode
 _said = msgspec.json.Decoder(_Said).decode
+_speaking: set[int] = set()
 _elements = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -120,8 +121,6 @@ class Transcript:
 
     def _answer(self, method: str, version: str | None, name: Any, message: Any) -> str | None:
         spoken = judge(version or LATEST_HANDSHAKE)
-        if spoken.revision == NEWEST and message["result"].get("resultType") == "task":
-            return spoken.answer("", message)
         problem = spoken.answer(method, message)
         if problem is None and method == "tools/call":
             problem = self._unlike_its_schema(name, message["result"])
@@ -220,17 +219,20 @@ def overhear(patch: pytest.MonkeyPatch) -> None:
 def _overhear_conversations(patch: pytest.MonkeyPatch) -> None:
     """By class, and with nothing kept of a connection that is silent: tests count its bytes."""
     connect, receive = Server.connect, Conversation.receive
-    heard: set[type] = set()
     talking: WeakKeyDictionary[Any, Conversation] = WeakKeyDictionary()
 
     def transcript_of(conversation: Conversation) -> Transcript:
         router: Any = conversation._router
         return _of(conversation, router.catalog)
 
+    def hear(outlet: Any, *arguments: Any) -> None:
+        if outlet in talking:
+            transcript_of(talking[outlet]).said(arguments[-1])
+
     def connected(server: Server, outlet: Any, *arguments: Any, **named: Any) -> Conversation:
-        if type(outlet) not in heard:
-            heard.add(type(outlet))
-            _before(patch, type(outlet), "send", lambda o, text: transcript_of(talking[o]).said(text))
+        for name in ("send", "send_about"):
+            if not hasattr(getattr(outlet, name), "heard_by"):
+                _before(patch, type(outlet), name, hear)
         talking[outlet] = connect(server, outlet, *arguments, **named)
         return talking[outlet]
 
@@ -248,10 +250,17 @@ def _before(patch: pytest.MonkeyPatch, owner: type, name: str, hear: Callable[..
     """Have `hear` called with the same arguments before each call of the method."""
     method = getattr(owner, name)
 
-    def overheard(*arguments: Any, **named: Any) -> Any:
-        hear(*arguments, **named)
-        return method(*arguments, **named)
+    def overheard(end: Any, *arguments: Any, **named: Any) -> Any:
+        if id(end) in _speaking:  # one overheard method calls another
+            return method(end, *arguments, **named)
+        _speaking.add(id(end))
+        try:
+            hear(end, *arguments, **named)
+            return method(end, *arguments, **named)
+        finally:
+            _speaking.discard(id(end))
 
+    overheard.heard_by = hear  # type: ignore[attr-defined]  # a mark, so that no subclass is heard twice
     patch.setattr(owner, name, overheard)
 
 
