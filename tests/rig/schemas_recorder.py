@@ -72,10 +72,12 @@ class Transcript:
         self._whole = whole
         self._catalog = catalog
         self._waiting: dict[Id, list[Asked]] = {}
-        self._ever: dict[Id, Asked] = {}
+        self._ever: dict[Id, dict[Asked, None]] = {}
+        self._arrays = False
 
     def told(self, *texts: bytes) -> None:
         """The server was sent these."""
+        self._arrays |= any(text[:1] == b"[" for text in texts)
         for element in (one for text in texts for one in _split(text)):
             try:
                 message = _told(element)
@@ -99,9 +101,9 @@ class Transcript:
         meta = _member(message.params, "_meta")
         version = str(meta.get(VERSION_KEY)) if isinstance(meta, dict) else ""
         spoken = version if version in DIGESTS else self.revision
-        asked = (message.method, spoken, _member(message.params, "name"))
+        asked = (message.method, spoken, _text_of(message.params, "name"))
         self._waiting.setdefault(request_id, []).append(asked)
-        self._ever[request_id] = asked
+        self._ever.setdefault(request_id, {})[asked] = None
 
     def _problem(self, said: _Said, text: bytes | Raw) -> str | None:
         if said.method is not None:
@@ -111,11 +113,18 @@ class Transcript:
             return self._error(said, asked, text)
         if asked is None:
             return "a result nobody asked for" if self._whole and self._ever else None
+        problem = self._result(said, asked, text)
+        if problem is None or not self._arrays or said.id is None:
+            return problem
+        # The answers of an array come late: an error in it may have been taken for another request's.
+        others = [self._result(said, other, text) for other in self._ever[said.id]]
+        return None if None in others else problem
+
+    def _result(self, said: _Said, asked: Asked, text: bytes | Raw) -> str | None:
         method, version, name = asked
         if method == "initialize":
-            version = self.revision = _member(
-                msgspec.json.decode(said.result, type=dict[str, Raw]), "protocolVersion"
-            )
+            members = msgspec.json.decode(said.result, type=dict[str, Raw])
+            version = self.revision = _member(members, "protocolVersion")
         key = hash((version, method, name if self._catalog else None, bytes(said.result)))
         return _unless_known(key, lambda: self._answer(method, version, name, msgspec.json.decode(text)))
 
@@ -130,7 +139,7 @@ class Transcript:
         if request_id is None:
             return None
         waiting = self._waiting.get(request_id)
-        return waiting.pop() if waiting else self._ever.get(request_id)
+        return waiting.pop() if waiting else next(reversed(self._ever.get(request_id, {})), None)
 
     def _error(self, said: _Said, asked: Asked | None, text: bytes | Raw) -> str | None:
         version = (asked[1] if asked else None) or self.revision or LATEST_HANDSHAKE
@@ -194,6 +203,11 @@ def _member(members: Mapping[str, Raw], name: str) -> Any:
         return msgspec.json.decode(members[name])
     except (KeyError, *UNREADABLE):
         return None
+
+
+def _text_of(members: Mapping[str, Raw], name: str) -> str | None:
+    value = _member(members, name)
+    return value if isinstance(value, str) else None
 
 
 def overhear(patch: pytest.MonkeyPatch) -> None:
