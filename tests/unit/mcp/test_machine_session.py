@@ -27,7 +27,7 @@ from tests.rig.oracle_ours import Ours
 from tests.rig.oracle_quiet import quiet
 
 Id = int | str
-IDS = st.sampled_from([1, 2, "1", "two", ""])
+IDS = st.sampled_from([1, "1", ""])
 VERSIONS = st.sampled_from(["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
 ENDINGS = st.sampled_from(["result", "refusal", "accident", "question"])
 IN_FLIGHT_MAX = 4
@@ -71,6 +71,8 @@ class Connection(RuleBasedStateMachine):
 
     async def begin(self) -> None:
         self.over = asyncio.Event()
+        self.accidents: list[dict[str, Any]] = []  # what callbacks raised
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: self.accidents.append(context))
         began: asyncio.Future[asyncio.TaskGroup] = asyncio.get_running_loop().create_future()
         self.link = asyncio.get_running_loop().create_task(self.keep(began))
         self.tasks = await began
@@ -323,6 +325,10 @@ class Connection(RuleBasedStateMachine):
         assert self.answered == self.due
 
     @invariant()
+    def nothing_goes_wrong_where_nobody_looks(self) -> None:
+        assert self.accidents == []
+
+    @invariant()
     def no_answer_leaks_an_accident(self) -> None:
         assert "secret" not in json.dumps(self.heard)
 
@@ -351,6 +357,7 @@ class Connection(RuleBasedStateMachine):
             self.runner.run(quiet())
             assert self.link.done()
             assert self.runner.run(_others()) == set()
+            assert self.accidents == []
         finally:
             self.runner.close()
             logging.disable(logging.NOTSET)
