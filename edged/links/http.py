@@ -7,6 +7,7 @@ is answered is the dispatcher's; here it is decided who gets a message, and what
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,8 +31,10 @@ from edged.mcp.catalog import Principal, Tool
 from edged.mcp.jsonrpc import Failure, Malformed, Message
 from edged.mcp.server import Server
 
+_log = logging.getLogger(__name__)
 
-class HttpLink(Listener[HttpConfig]):
+
+class HttpLink(Listener[HttpConfig, HttpConnection]):
     """Serves MCP over HTTP."""
 
     def __init__(
@@ -127,5 +130,14 @@ class HttpLink(Listener[HttpConfig]):
         if tool is None or tool.tier > principal.tier:
             return ()
         if tool not in self._mirrored:
-            self._mirrored[tool] = mirrored(tool.input_schema)
+            self._mirrored[tool] = _wanted(tool)
         return self._mirrored[tool]
+
+
+def _wanted(tool: Tool) -> tuple[Mirrored, ...]:
+    """What a tool wants mirrored; nothing where its wish is one that clients have to refuse."""
+    try:
+        return mirrored(tool.input_schema)
+    except ValueError as exc:
+        _log.warning("nothing mirrored tool=%s reason=%s", tool.name, exc)
+        return ()

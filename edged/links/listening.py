@@ -47,9 +47,10 @@ class Connected(Protocol):
 
 
 C = TypeVar("C", bound=SocketConfig)
+K = TypeVar("K", bound=Connected)
 
 
-class Listener(Generic[C]):
+class Listener(Generic[C, K]):
     """Accepts on listening sockets: its own at `path`, or those inherited from a service manager.
 
     `open` binds and raises DeviceError where another process serves the path; `run` serves until `close`.
@@ -61,14 +62,14 @@ class Listener(Generic[C]):
         self._listeners = [] if isinstance(where, Path) else list(where)
         self._access = access
         self._config = config
-        self._connections: set[Connected] = set()
+        self._connections: set[K] = set()
         self._bound: os.stat_result | None = None
         self._group: str | None = None
         self._stop = asyncio.Event()
         self._empty = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
-    def connect(self, sock: socket.socket, principal: Principal, tasks: asyncio.TaskGroup) -> Connected:
+    def connect(self, sock: socket.socket, principal: Principal, tasks: asyncio.TaskGroup) -> K:
         """Take over an accepted socket; the connection calls `forget` once, when it is closed."""
         raise NotImplementedError
 
@@ -181,7 +182,7 @@ class Listener(Generic[C]):
         self._empty.clear()
         self._connections.add(self.connect(sock, principal, self._tasks))
 
-    def forget(self, connection: Connected) -> None:
+    def forget(self, connection: K) -> None:
         """Take note that a connection is closed."""
         self._connections.discard(connection)
         if not self._connections:

@@ -17,7 +17,7 @@ from edged.mcp.catalog import Principal
 from edged.mcp.server import Server
 
 
-class UnixLink(Listener[UnixConfig]):
+class UnixLink(Listener[UnixConfig, Connection]):
     """Serves MCP as newline-delimited JSON."""
 
     def __init__(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.rig.http_talk import HttpTalk, call, http, message, modern
 from tests.rig.served import served
@@ -299,6 +303,26 @@ def test_a_subscription_hears_of_changes_until_it_hangs_up(tmp_path: Path) -> No
         event = listener.event()
         assert event is not None
         assert event.json["method"] == "notifications/tools/list_changed"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_mangled_request_is_answered_or_hung_up_on_and_harms_nobody(
+    path: Path, data: st.DataObject
+) -> None:
+    request = bytearray(call("echo", {"text": "x" * 20}) * 2)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(request) - 1))
+        request[at : at + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=20))
+    with HttpTalk(path) as mangled:
+        with contextlib.suppress(OSError):
+            mangled.sock.sendall(request)
+            mangled.sock.shutdown(socket.SHUT_WR)
+        answered = mangled._file.read()
+        assert answered[:9] in (b"", b"HTTP/1.1 ")
+        assert b" 500 " not in answered
+    with HttpTalk(path) as other:
+        assert other.ask(call("echo", {"text": "y"})).status == 200
 
 
 def test_a_malformed_message_is_a_bad_request_and_the_connection_lives(talk: HttpTalk) -> None:
