@@ -73,15 +73,16 @@ class Transcript:
         self._catalog = catalog
         self._waiting: dict[Id, list[Asked]] = {}
         self._ever: dict[Id, dict[Asked, None]] = {}
-        self._arrays = False
+        self._unsure = False
 
     def told(self, *texts: bytes) -> None:
         """The server was sent these."""
-        self._arrays |= any(text[:1] == b"[" for text in texts)
+        self._unsure |= any(text[:1] == b"[" for text in texts)
         for element in (one for text in texts for one in _split(text)):
             try:
                 message = _told(element)
             except UNREADABLE:
+                self._unsure = True
                 continue  # whatever it is, only an error can answer it
             if message.method == "notifications/cancelled":
                 self._waiting.pop(_member(message.params, "requestId"), None)
@@ -114,9 +115,9 @@ class Transcript:
         if asked is None:
             return "a result nobody asked for" if self._whole and self._ever else None
         problem = self._result(said, asked, text)
-        if problem is None or not self._arrays or said.id is None:
+        if problem is None or not self._unsure or said.id is None:
             return problem
-        # The answers of an array come late: an error in it may have been taken for another request's.
+        # An error for what could not be read, or that came late with its array, was taken for another's.
         others = [self._result(said, other, text) for other in self._ever[said.id]]
         return None if None in others else problem
 
