@@ -24,8 +24,8 @@ server's, all threads, from schedstat."""
 
 def run(rig: Rig) -> Section:
     with ExitStack() as keep:
-        bare = _started(rig, "bench.peers.bare_line", keep)
-        sdk = _started(rig, "bench.peers.sdk_socket", keep)
+        bare = started(rig, "bench.peers.bare_line", keep)
+        sdk = started(rig, "bench.peers.sdk_socket", keep)
         home = rig.prepared("bare")
         edged = keep.enter_context(running(home.run(), home.socket, home.root / "edged.log"))
         servers = {"bare line": bare, "edged": edged, "MCP SDK, low-level server": sdk}
@@ -48,18 +48,18 @@ def run(rig: Rig) -> Section:
 def _race(rig: Rig, servers: dict[str, Running], depth: int) -> dict[str, Result]:
     with ExitStack() as keep:
         reference, *contenders = (
-            _contender(f"{name}, depth {depth}", server, depth, keep) for name, server in servers.items()
+            contender(f"{name}, depth {depth}", server, depth, keep) for name, server in servers.items()
         )
         samples = interleave(reference, contenders, seconds=rig.seconds, rounds=rig.rounds)
     return {name: summarise(taken, rig.rounds) for name, taken in samples.items()}
 
 
-def _started(rig: Rig, module: str, keep: ExitStack) -> Running:
+def started(rig: Rig, module: str, keep: ExitStack) -> Running:
     path: Path = rig.work / f"{module}.sock"
     return keep.enter_context(running(python(module, path), path, path.with_suffix(".log")))
 
 
-def _contender(name: str, server: Running, depth: int, keep: ExitStack) -> Contender:
+def contender(name: str, server: Running, depth: int, keep: ExitStack) -> Contender:
     client = keep.enter_context(Client(server.socket, line))
     requests = [wire.tool_call("echo", {"text": "hi"}, f"{i:04}") for i in range(CYCLE)]
     if depth > 1:

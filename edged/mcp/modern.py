@@ -61,11 +61,11 @@ class Meta(
 
 def check(meta: Meta) -> None:
     """Raise the Failure the specification gives for an envelope that is incomplete or of another version."""
+    if meta.capabilities is UNSET:
+        raise Failure(INVALID_PARAMS, f"$._meta: {CAPABILITIES_KEY} is required, and missing")
     if meta.version not in SUPPORTED:
         data = {"supported": SUPPORTED, "requested": meta.version}
         raise Failure(UNSUPPORTED_VERSION, f"protocol version {meta.version!r} is not supported", data)
-    if meta.capabilities is UNSET:
-        raise Failure(INVALID_PARAMS, f"$._meta: {CAPABILITIES_KEY} is required, and missing")
 
 
 def knows_tasks(meta: Meta) -> bool:

@@ -55,6 +55,8 @@ class Seal:
 
         try:
             sealed = base64.b64decode(text.encode("ascii"), b"-_", validate=True)
+            if base64.urlsafe_b64encode(sealed) != text.encode("ascii"):
+                raise ValueError("the spare bits of the last letter are set")  # noqa: TRY301 - one kind of broken
             secret = self._aead().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
         except (binascii.Error, ValueError, InvalidTag):
             raise Broken("not given out by this server for this request") from None

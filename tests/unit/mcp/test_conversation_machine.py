@@ -28,7 +28,9 @@ IN_FLIGHT_MAX = 4
 
 def asking_tool() -> Tool:
     def ask(call: Call, _arguments: Nothing) -> ToolResult:
-        return ToolResult(structured=None, text=call.ask("name", Form("Who?", {"type": "object"})).action)
+        return ToolResult(
+            structured=None, text=call.ask("name", Form("Who?", {"type": "object", "properties": {}})).action
+        )
 
     return Tool(name="ask", title="", description="", arguments=Nothing, handler=ask, tier=Tier.READ)
 
