@@ -15,6 +15,7 @@ from edged.errors import BadConfig
 from edged.inference.config import InferenceConfig
 from edged.links.config import UnixConfig
 from edged.mcp.config import AccessConfig, McpConfig
+from edged.power.config import PowerConfig
 
 FILE_MAX_BYTES = 1 << 20
 
@@ -50,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mcp: McpConfig = McpConfig()
     access: AccessConfig = AccessConfig()
     inference: InferenceConfig = InferenceConfig()
+    power: PowerConfig = PowerConfig()
     log: LogConfig = LogConfig()
 
     @property

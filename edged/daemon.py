@@ -26,6 +26,10 @@ from edged.mcp.access import Access
 from edged.mcp.catalog import Catalog
 from edged.mcp.results import Info
 from edged.mcp.server import Server
+from edged.power import hardware
+from edged.power.sampler import Sampler
+from edged.power.sensors import sources as sensors
+from edged.power.service import Power
 from edged.tasks import Latest, OneThread, supervise
 from edged.tools import device
 from edged.tools.arguments import Sources
@@ -75,12 +79,15 @@ class Daemon:
         self._access = Access(config.access, os.getuid())
         self._disk = OneThread("disk")
         self._limits = Latest[Limits](UNCONSTRAINED)
+        self._power = self._make_power()
         self._runtime: Runtime | None = None
         catalog, mappings = Catalog(), Mappings()
         sources = Sources(mappings, config.inference.input_roots, config.inference.image_max_bytes)
         self._serving = Serving(self._open_library, self._disk, catalog, sources, self._start_engine)
         for tool in (
-            *device.tools(lambda: self._limits.value, lambda: self._serving.engine, self._serving.status),
+            *device.tools(
+                lambda: self._limits.value, self._power, lambda: self._serving.engine, self._serving.status
+            ),
             *ModelTools(self._serving, sources).tools(),
         ):
             catalog.put(tool)
@@ -97,6 +104,8 @@ class Daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
+            stack.callback(self._power.close)
+            await self._power.look()  # nothing is admitted before it is known how hot the board is
             await self._serving.open()
             stack.push_async_callback(self._serving.close)
             await stack.enter_async_context(self._listening())
@@ -114,11 +123,13 @@ class Daemon:
         self._link.open()
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(_feed_watchdog(), name="watchdog")
+            power = group.create_task(supervise("power", self._power.run), name="power")
             group.create_task(supervise("unix", self._link.run), name="unix")
             try:
                 yield
             finally:
                 self._link.close()
+                power.cancel()
                 watchdog.cancel()
 
     def _reload(self) -> None:
@@ -140,6 +151,15 @@ class Daemon:
 
     def _status(self) -> str:
         return f"serving {len(self._serving.status())} models"
+
+    def _make_power(self) -> Power:
+        config = self._config.power
+        known = hardware.profiles()
+        match = hardware.match(config, known)
+        LOG.info("board=%s by=%r", match.board.name, match.by)
+        state = Path(self._config.paths.state)
+        sampler = Sampler(sensors(Path(config.root), state, Path(config.pisugar_socket)))
+        return Power(config, known, match, sampler, self._limits)
 
     def _open_library(self) -> Library:
         library = Library(Path(self._config.paths.state) / "models", self._preflight)
