@@ -137,7 +137,7 @@ def _show_all(known: Library, *, as_json: bool) -> int:
         for board in known.boards.values()
     ]
     added = [
-        {"name": overlay.name, "title": overlay.title, "matches": ", ".join(overlay.readings)}
+        {"name": overlay.name, "title": overlay.title, "matches": ", ".join(overlay.readings.values())}
         for overlay in known.overlays.values()
     ]
     print_answer({"boards": rows, "overlays": added}, as_json=as_json)

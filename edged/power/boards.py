@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from edged.checking import Problem, parse
 from edged.power.bands import COMMON, Rule, heat
-from edged.power.ledger import Gauge
+from edged.power.ledger import GAUGE_VOLTAGE, Gauge
 from edged.power.readings import Sample, value
 
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -73,8 +73,8 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Name
     title: str
-    readings: Annotated[list[Glob], Meta(min_length=1)]
-    """It is there when each of these is among what the sensors found."""
+    readings: Annotated[dict[Glob, Glob], Meta(min_length=1)]
+    """It is there when each of these readings comes from a source that is called so; globs both."""
     source: Source
     gauge: Gauge | None = None
     """Where it shows a voltage only."""
@@ -104,27 +104,28 @@ def library(
     return (None, problems) if problems else (made, [])
 
 
-def identify(library: Library, compatible: Iterable[str], machine: str, wanted: str = "auto") -> Match:
+def identify(library: Library, compatible: Sequence[str], machine: str, wanted: str = "auto") -> Match:
     """The profile of this board; the generic one of its machine where none is closer.
 
     Raises KeyError for a `wanted` that is not there.
     """
     if wanted != "auto":
         return Match(library.boards[wanted], "the config names it")
+    said_any = ", ".join(compatible)
     ranked = [
-        (-rank, -len(glob), board.name, said)
+        (rank, -len(glob), board.name, said)
         for rank, said in enumerate(compatible)
         for board in library.boards.values()
         for glob in board.compatible
         if fnmatchcase(said, glob)
     ]
     if ranked:
-        _, _, name, said = max(ranked, key=lambda found: (found[0], -found[1]))
+        _, _, name, said = min(ranked)
         return Match(library.boards[name], f"device tree: {said}")
     for board in library.boards.values():
-        if any(fnmatchcase(machine, glob) for glob in board.machine):
+        if not said_any and any(fnmatchcase(machine, glob) for glob in board.machine):
             return Match(board, f"machine: {machine}")
-    return Match(library.boards["generic-arm"], f"nothing closer is known of {machine}")
+    return Match(library.boards["generic-arm"], f"nothing closer is known of {said_any or machine}")
 
 
 def attached(library: Library, sample: Sample, wanted: Iterable[str] = ()) -> list[Overlay]:
@@ -133,7 +134,7 @@ def attached(library: Library, sample: Sample, wanted: Iterable[str] = ()) -> li
     return [
         overlay
         for overlay in library.overlays.values()
-        if overlay.name in named or all(_any(sample, glob) for glob in overlay.readings)
+        if overlay.name in named or _attached(overlay, sample)
     ]
 
 
@@ -180,6 +181,17 @@ def _parsed(texts: Mapping[str, str], kind: type[P], problems: list[tuple[str, P
         elif one is not None:
             made[one.name] = one
     return made
+
+
+def _attached(overlay: Overlay, sample: Sample) -> bool:
+    found = [
+        next((r for key, r in sample.items() if fnmatchcase(key, of) and fnmatchcase(r.source, source)), None)
+        for of, source in overlay.readings.items()
+    ]
+    if not all(found):
+        return False
+    volts = value(sample, GAUGE_VOLTAGE)
+    return overlay.gauge is None or volts is None or overlay.gauge.fits(volts)
 
 
 def _among(key: str, globs: Iterable[str]) -> bool:

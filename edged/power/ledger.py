@@ -18,6 +18,7 @@ CPU_COOLERS = ("cooling.cpufreq", "cooling.thermal-cpufreq")
 """Cooling devices that slow the CPU; a fan's state says nothing about our speed."""
 FIRMWARE_SLOWS = 0b0110
 """Frequency capped or throttled. The soft limit of a 3B+ costs it a seventh of its clock from 60 °C on: not counted."""
+GAUGE_VOLTAGE = "gauge.ina219.voltage"
 CURRENT_SEEN_A = 0.05
 """Below it a gauge does not tell charging from discharging."""
 
@@ -31,6 +32,10 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def percent(self, volts: float) -> float:
         """Charge by the line between empty and full."""
         return min(100.0, max(0.0, 100 * (volts - self.empty_v) / (self.full_v - self.empty_v)))
+
+    def fits(self, volts: float) -> bool:
+        """Whether such a pack can have this voltage: packs of one and of two cells do not overlap."""
+        return self.empty_v - 0.6 <= volts <= self.full_v + 0.4
 
 
 class _Kept(msgspec.Struct):
@@ -138,10 +143,10 @@ class Ledger:
             )
 
     def _gauge(self, sample: dict[str, Reading]) -> None:
-        volts = sample.get("gauge.ina219.voltage")
+        volts = sample.get(GAUGE_VOLTAGE)
         if volts is None:
             return
-        gauge = next((g for g in self._gauges if volts.value is None or _fits(g, volts.value)), None)
+        gauge = next((g for g in self._gauges if volts.value is None or g.fits(volts.value)), None)
         if gauge is None:
             return
         percent = None if volts.value is None else round(gauge.percent(volts.value), 1)
@@ -169,11 +174,6 @@ def _throttling(sample: dict[str, Reading]) -> None:
         sample["throttle.active"] = Reading(
             value=float(slowed) if known else None, unit="", source=source, age_s=0.0
         )
-
-
-def _fits(gauge: Gauge, volts: float) -> bool:
-    """Packs of one and of two cells do not overlap."""
-    return gauge.empty_v - 0.6 <= volts <= gauge.full_v + 0.4
 
 
 def _share(sample: dict[str, Reading], part: str, whole: str, name: str) -> None:

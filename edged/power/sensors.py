@@ -17,6 +17,8 @@ from edged.power.sysfs import folders, once
 
 TRIP_C = (60.0, 120.0)
 """Limits outside are a driver's placeholder, not the board's."""
+THROTTLE_AT_HIGH = {"coretemp"}
+"""Documentation/hwmon/coretemp.rst: temp*_max is where the CPU's cooling has to be at full, crit is TjMax."""
 
 
 class Reads(Protocol):
@@ -62,7 +64,7 @@ class Psutil:
                     name += f"-{index + 1}"
                 source = f"psutil.sensors_temperatures {group}"
                 yield Raw(f"heat.{name}", sensor.current, "°C", source)
-                if sensor.high is not None and TRIP_C[0] <= sensor.high <= TRIP_C[1]:
+                if _slows(group, sensor):
                     yield Raw(f"trip.{name}", sensor.high, "°C", source)
 
     def _battery(self) -> Iterable[Raw]:
@@ -119,9 +121,17 @@ class Trips:
 def sources(root: Path, disk: Path, pisugar: Path) -> list[Reads]:
     """Every source, in the order of trust."""
     return [
-        *(Psutil(disk), Thermal(root), Trips(root), Supply(root), Hwmon(root), PiSugar(pisugar)),
+        *(Trips(root), Psutil(disk), Thermal(root), Supply(root), Hwmon(root), PiSugar(pisugar)),
         *(Pressure(root), Cgroup(root), Emmc(root)),
     ]
+
+
+def _slows(group: str, sensor: Any) -> bool:
+    """Whether `high` is where the board slows down: psutil fills it with the critical limit where there is no other."""
+    high = sensor.high
+    if high is None or not TRIP_C[0] <= high <= TRIP_C[1]:
+        return False
+    return group in THROTTLE_AT_HIGH or (sensor.critical is not None and high < sensor.critical)
 
 
 def _one_battery() -> bool:

@@ -77,7 +77,7 @@ class Attribute:
             return Number(None, f"not a number: {text[:32]!r}")
         if number != number or abs(number) == float("inf"):  # noqa: PLR0124 - NaN is what differs from itself
             return Number(None, f"not a number: {text[:32]!r}")
-        return Number(number * scale)
+        return Number(round(number * scale, 6))
 
     def close(self) -> None:
         """Let go of the descriptor."""
