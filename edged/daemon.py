@@ -27,7 +27,7 @@ from edged.mcp.catalog import Catalog
 from edged.mcp.results import Info
 from edged.mcp.server import Server
 from edged.power import hardware
-from edged.power.sampler import Sampler
+from edged.power.sampler import Bell, Sampler
 from edged.power.sensors import sources as sensors
 from edged.power.service import Power
 from edged.tasks import Latest, OneThread, supervise
@@ -158,8 +158,9 @@ class Daemon:
         match = hardware.match(config, known)
         LOG.info("board=%s by=%r", match.board.name, match.by)
         state = Path(self._config.paths.state)
-        sampler = Sampler(sensors(Path(config.root), state, Path(config.pisugar_socket)))
-        return Power(config, known, match, sampler, self._limits)
+        bell = Bell()
+        sampler = Sampler(sensors(Path(config.root), state, Path(config.pisugar_socket), bell.ring))
+        return Power(config, known, match, sampler, self._limits, bell=bell)
 
     def _open_library(self) -> Library:
         library = Library(Path(self._config.paths.state) / "models", self._preflight)

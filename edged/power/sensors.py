@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edged.power.readings import Raw, slug
+from edged.power.sources.alarm import Undervoltage
 from edged.power.sources.hwmon import Hwmon
 from edged.power.sources.pisugar import PiSugar
 from edged.power.sources.pressure import Cgroup, Emmc, Pressure
@@ -118,10 +119,11 @@ class Trips:
         self._raws = None
 
 
-def sources(root: Path, disk: Path, pisugar: Path) -> list[Reads]:
-    """Every source, in the order of trust."""
+def sources(root: Path, disk: Path, pisugar: Path, ring: Callable[[], None] = lambda: None) -> list[Reads]:
+    """Every source, in the order of trust; `ring` is called from a thread when something cannot wait."""
     return [
-        *(Trips(root), Psutil(disk), Thermal(root), Supply(root), Hwmon(root), PiSugar(pisugar)),
+        *(Trips(root), Psutil(disk), Thermal(root), Supply(root), PiSugar(pisugar)),
+        *(Undervoltage(root, ring), Hwmon(root)),
         *(Pressure(root), Cgroup(root), Emmc(root)),
     ]
 

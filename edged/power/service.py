@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from edged.power.config import PowerConfig
 from edged.power.governor import NOTHING, State, step
 from edged.power.ledger import Ledger
 from edged.power.readings import Reading, Sample, value
-from edged.power.sampler import Sampler
+from edged.power.sampler import Bell, Sampler
 from edged.tasks import Latest
 
 LOG = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Power:
-    """One supervised service. Construct it on the loop; `close` it when its `run` has ended."""
+    """One supervised service. For the loop's thread; `close` it when its `run` has ended."""
 
     def __init__(
         self,
@@ -68,10 +67,12 @@ class Power:
         sampler: Sampler,
         limits: Latest[Limits],
         *,
+        bell: Bell | None = None,
         on_change: Callable[[Change], None] | None = None,
     ) -> None:
         self._config, self._known, self._match = config, known, match
         self._sampler, self._limits, self._on_change = sampler, limits, on_change
+        self._bell = bell or Bell()
         self._ledger = Ledger([o.gauge for o in known.overlays.values() if o.gauge is not None])
         self._state: State = NOTHING
         self._rules: Sequence[Rule] = ()
@@ -85,10 +86,10 @@ class Power:
         """The last changes of the limits, newest last."""
 
     async def run(self) -> None:
-        """Look again and again; the first time at once."""
+        """Look again and again, and at once when the bell rings."""
         while True:
             await self.look()
-            await asyncio.sleep(self._interval_s())
+            await self._bell.wait(self._interval_s())
 
     async def look(self) -> Limits:
         """Read everything once and decide; returns what may run now."""
