@@ -16,8 +16,10 @@ from edged.power.bands import Rule
 from edged.power.boards import Library, Match
 from edged.power.calm import calm
 from edged.power.config import PowerConfig
+from edged.power.forecast import Outlook
 from edged.power.governor import NOTHING, State, step
 from edged.power.ledger import Ledger
+from edged.power.outlooks import Outlooks
 from edged.power.readings import Reading, Sample, value
 from edged.power.sampler import Bell, Sampler
 from edged.tasks import Latest
@@ -52,6 +54,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     undervoltage_events: int | None
     """Since the start; None on a board without a detector."""
     looked_s_ago: float | None
+    to_throttle: Outlook
+    """When the hottest part of the board reaches its throttling point at the load of the last half minute."""
+    to_empty: Outlook
+    """When the battery is empty, at the pace of the last half hour."""
     unknown: list[str]
     """Readings that were there once or should be, and are not; with why."""
 
@@ -74,6 +80,7 @@ class Power:
         self._sampler, self._limits, self._on_change = sampler, limits, on_change
         self._bell = bell or Bell()
         self._ledger = Ledger([o.gauge for o in known.overlays.values() if o.gauge is not None])
+        self._outlook = Outlooks()
         self._state: State = NOTHING
         self._rules: Sequence[Rule] = ()
         self._governs: frozenset[str] = frozenset()
@@ -98,6 +105,7 @@ class Power:
         self._looked_at_s = now
         self.sample = self._marked(self._ledger.update(raws, now))
         self._find_rules()
+        self._outlook.look(self._rules, self.sample, now)
         self._state, decided = step(self._rules, self._state, self.sample, now, self._config.dwell_s)
         self._adopt(decided if self._config.govern else UNCONSTRAINED, now)
         return self._limits.value
@@ -116,6 +124,8 @@ class Power:
             changes=self._count,
             undervoltage_events=None if events is None else int(events),
             looked_s_ago=None if self._looked_at_s is None else round(now - self._looked_at_s, 1),
+            to_throttle=self._outlook.to_throttle(),
+            to_empty=self._outlook.to_empty(),
             unknown=[*self._unknown(), *(f"source {name}: hangs" for name in sorted(self._sampler.hung))],
         )
 
