@@ -39,8 +39,9 @@ class Psutil:
 
     name = "psutil"
 
-    def __init__(self, disk: Path) -> None:
-        self._disk = disk
+    def __init__(self, disk: Path, *, board: bool = True) -> None:
+        """Without `board` only what is the process's and the machine's, for a board that lies in files."""
+        self._disk, self._board = disk, board
         self._psutil: Any = None
 
     def read(self, now: float) -> list[Raw]:  # noqa: ARG002 - what every source takes
@@ -51,7 +52,9 @@ class Psutil:
             self._psutil = psutil
             self._process = psutil.Process()
             psutil.cpu_percent()  # from here on it tells the load since the call before
-        looks = (self._heat, self._battery, self._cpu, self._memory, self._storage)
+        looks = [self._cpu, self._memory, self._storage]
+        if self._board:
+            looks += [self._heat, self._battery]
         return [raw for look in looks for raw in _known(look)]
 
     def close(self) -> None:
@@ -122,7 +125,7 @@ class Trips:
 def sources(root: Path, disk: Path, pisugar: Path, ring: Callable[[], None] = lambda: None) -> list[Reads]:
     """Every source, in the order of trust; `ring` is called from a thread when something cannot wait."""
     return [
-        *(Trips(root), Psutil(disk), Thermal(root), Supply(root), PiSugar(pisugar)),
+        *(Trips(root), Psutil(disk, board=root == Path("/")), Thermal(root), Supply(root), PiSugar(pisugar)),
         *(Undervoltage(root, ring), Hwmon(root)),
         *(Pressure(root), Cgroup(root), Emmc(root)),
     ]

@@ -16,7 +16,7 @@ import pytest
 from edged.cli.call import checked
 from edged.power.bands import ALLOWED, heat
 from tests.chaos import power as campaign
-from tests.rig import daemon
+from tests.rig import daemon, weights
 from tests.rig.board import Board
 from tests.rig.board_trees import TREES
 from tests.rig.daemon import Daemon
@@ -183,3 +183,42 @@ def test_a_random_day_keeps_every_invariant_and_replays_the_same(seed: int, tmp_
     first, _ = campaign.day(seed, tmp_path / "a")
     second, _ = campaign.day(seed, tmp_path / "b")
     assert campaign.encoded(first) == campaign.encoded(second).replace(b"/b/", b"/a/")
+
+
+@pytest.mark.parametrize("trip", [step.enter for step in heat(80.0)])
+def test_a_triangle_of_one_degree_at_each_trip_is_one_change_in_the_log(trip: float, tmp_path: Path) -> None:
+    board = Board(tmp_path / "board", "raspberry-pi-4")
+    board.heat(trip - 1)
+    with governed(tmp_path / "home", board) as device:
+        before = device.log.count("limits changed")
+        for offset in (-1.0, -0.5, 0.0, 0.5, 1.0, 0.5, 0.0, -0.5) * 3:
+            celsius = trip + offset
+            board.heat(celsius)
+            until(device, lambda s, celsius=celsius: s["readings"]["temperature_c"] == celsius)  # type: ignore[misc] # bound now
+        assert device.log.count("limits changed") - before == 1
+
+
+def test_heat_decides_which_variant_answers_and_who_is_refused_until_when(tmp_path: Path) -> None:
+    board = Board(tmp_path / "board", "raspberry-pi-4")
+    picture = {"data": (REPOSITORY / "models/demo/digit_7.png").read_bytes()}
+    with governed(tmp_path / "home", board) as device:
+        device.install(weights.fetched() / "digits")
+        cool = device.call("infer_digits", image=picture)
+        assert (cool["ran"]["variant"], cool["ran"]["limits"]) == ("f32", "unconstrained")
+        board.heat(70)
+        until(device, band("warm"))
+        warm = device.call("infer_digits", image=picture)
+        assert warm["ran"]["variant"] == "int8"
+        assert warm["ran"]["limits"].startswith("warm: heat.cpu-thermal reached 70 °C")
+        assert warm["labels"][0]["label"] == cool["labels"][0]["label"] == "7"
+        board.heat(75)
+        until(device, band("hot"))
+        with device.client() as client:
+            refused = client.call_tool("infer_digits", {"image": picture, "priority": 2})
+            served = client.call_tool("infer_digits", {"image": picture})
+        assert refused.is_error
+        assert refused.structured is not None
+        assert refused.structured["error"] == "Throttled"
+        assert refused.structured["retry_after_s"] > 0
+        assert "hot: heat.cpu-thermal" in refused.structured["message"]
+        assert checked(served)["ran"]["variant"] == "int8"
