@@ -73,10 +73,6 @@ class Ledger:
         self._derive(sample)
         return sample
 
-    def forget(self, key: str) -> None:
-        """Let a reading that is gone for good be as if it had never been."""
-        self._kept.pop(key, None)
-
     def _aged(self, raw: Raw, now: float, load_pct: float | None) -> Reading:
         kept = self._kept.get(raw.key)
         if raw.value is None:
