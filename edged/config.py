@@ -13,7 +13,8 @@ import msgspec
 from edged.checking import Problem, parse
 from edged.errors import BadConfig
 from edged.inference.config import InferenceConfig
-from edged.links.config import UnixConfig
+from edged.jobs import JobsConfig
+from edged.links.config import HttpConfig, UnixConfig
 from edged.mcp.config import AccessConfig, McpConfig
 from edged.power.config import PowerConfig
 
@@ -33,7 +34,7 @@ class PathsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cache: Absolute = "/var/cache/edged"
     """Compiled kernels: rebuilt when missing."""
     run: Absolute = "/run/edged"
-    """The MCP socket, mcp.sock, and nothing that outlives a boot."""
+    """The MCP socket, mcp.sock; http.sock where it is enabled; and nothing that outlives a boot."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,8 +49,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     paths: PathsConfig = PathsConfig()
     unix: UnixConfig = UnixConfig()
+    http: HttpConfig = HttpConfig()
     mcp: McpConfig = McpConfig()
     access: AccessConfig = AccessConfig()
+    jobs: JobsConfig = JobsConfig()
     inference: InferenceConfig = InferenceConfig()
     power: PowerConfig = PowerConfig()
     log: LogConfig = LogConfig()
@@ -58,6 +61,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def socket(self) -> Path:
         """The MCP socket."""
         return Path(self.paths.run) / "mcp.sock"
+
+    @property
+    def http_socket(self) -> Path:
+        """Where MCP is spoken over HTTP."""
+        return Path(self.paths.run) / "http.sock"
 
 
 def load(path: Path) -> Config:

@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     _daemon(commands)
     _client(commands)
     _models(commands)
+    _resources(commands)
+    _prompts(commands)
     _kernels(commands)
     _hardware(commands)
     return top
@@ -125,6 +127,33 @@ def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     }
     for action, function in handlers.items():
         action.set_defaults(run=f"edged.cli.models:{function}")
+        _connection(action, table=True)
+
+
+def _resources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("resources", help="read what the device says of itself and its models")
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    ls = actions.add_parser("ls", help="list what can be read")
+    read = actions.add_parser("read", help="print what a resource holds")
+    read.add_argument("uri", metavar="URI", help="for example edged://device, edged://models/face")
+    for action in (ls, read):
+        action.set_defaults(run=f"edged.cli.resources:{'ls' if action is ls else 'read'}")
+        _connection(action, table=True)
+
+
+def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser(
+        "prompts", help="what to do when it is slow, hot or failing, or to try a model"
+    )
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    ls = actions.add_parser("ls", help="list the prompts and their arguments")
+    get = actions.add_parser("get", help="print one, made from the device's state now")
+    get.add_argument("name", metavar="NAME", help="for example diagnose_slow, try_model")
+    get.add_argument(
+        "--arg", action="append", default=[], metavar="NAME=VALUE", help="an argument, for example model=face"
+    )
+    for action in (ls, get):
+        action.set_defaults(run=f"edged.cli.prompts:{'ls' if action is ls else 'get'}")
         _connection(action, table=True)
 
 

@@ -7,9 +7,11 @@ import base64
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edged.cli.call import checked, progress_printer
 from edged.cli.connection import client
+from edged.cli.resources import document
 from edged.cli.tables import show, table
 from edged.errors import NotFound
 from edged.links.unix_client import UnixClient
@@ -33,23 +35,19 @@ def ls(arguments: argparse.Namespace) -> int:
 
 
 def show_one(arguments: argparse.Namespace) -> int:
-    """Show every version of one model."""
+    """Show one model: its versions with their tensors, and what it has done."""
     with client(arguments) as device:
-        entries = checked(device.call_tool("models_list", {}))["models"]
-    found = [entry for entry in entries if entry["name"] == arguments.name]
-    if not found:
-        raise NotFound(
-            f"no model {arguments.name!r}; installed: {', '.join(sorted({e['name'] for e in entries}))}"
-        )
+        found = document(device, f"edged://models/{quote(arguments.name, safe='')}")
     if arguments.json:
-        show({"models": found}, as_json=True)
+        show(found, as_json=True)
         return 0
-    for entry in found:
+    for version in found.pop("versions"):
         variants = [
             {**variant, "inputs": _shape(variant["inputs"]), "outputs": _shape(variant["outputs"])}
-            for variant in entry["variants"]
+            for variant in version["variants"]
         ]
-        show({**entry, "variants": variants}, as_json=False)
+        show({**version, "variants": variants}, as_json=False)
+    show(found, as_json=False)
     return 0
 
 

@@ -56,14 +56,37 @@ def tables(value: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Cel
     """What to show of a structured answer: lists of things as tables, everything else as names and values."""
     found: list[tuple[str, list[str], list[list[Cell]]]] = []
     plain: list[list[Cell]] = []
-    for key, item in value.items():
+    for path, item in _parts(value):
         if isinstance(item, list) and item and isinstance(item[0], Mapping):
-            found.append(_list(key, item))
-        elif isinstance(item, Mapping):
-            plain += [[f"{key}.{name}", _flat(part)] for name, part in _leaves(item)]
+            found.append(_list(path, item))
+        elif isinstance(item, Mapping) and item:
+            found.append(_named(path, item))
         else:
-            plain.append([key, _flat(item)])
+            plain.append([path, None if item == {} else _flat(item)])
     return found + ([("", ["", ""], plain)] if plain else [])
+
+
+def _parts(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """What is shown by itself, with its path: single values, lists, and mappings of things that are all alike."""
+    for name, item in value.items():
+        if isinstance(item, Mapping) and item and not _alike(item):
+            yield from _parts(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", item
+
+
+def _alike(item: Mapping[str, Any]) -> bool:
+    """Whether a mapping names things of the same plain fields, and so is a table."""
+    parts = list(item.values())
+    if not all(isinstance(part, Mapping) and part.keys() == parts[0].keys() for part in parts):
+        return False
+    return not any(isinstance(leaf, Mapping | list) for part in parts for leaf in part.values())
+
+
+def _named(path: str, items: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str], list[list[Cell]]]:
+    columns = list(next(iter(items.values())))
+    rows = [[name, *(_flat(item[column]) for column in columns)] for name, item in items.items()]
+    return path, [path.rpartition(".")[2], *columns], rows
 
 
 def _list(key: str, items: list[Mapping[str, Any]]) -> tuple[str, list[str], list[list[Cell]]]:
@@ -71,17 +94,9 @@ def _list(key: str, items: list[Mapping[str, Any]]) -> tuple[str, list[str], lis
     return key, columns, [[_flat(item.get(column)) for column in columns] for item in items]
 
 
-def _leaves(item: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, part in item.items():
-        if isinstance(part, Mapping):
-            yield from _leaves(part, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", part
-
-
 def _flat(value: Any) -> Cell:
     if isinstance(value, Mapping):
-        return "  ".join(f"{name} {_cell(part)}" for name, part in value.items())
+        return "  ".join(f"{name} {_cell(_flat(part))}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(str(_cell(_flat(part))) for part in value[:16]) + (" …" if len(value) > 16 else "")
     return value if value is None or isinstance(value, int | float) else str(value)

@@ -15,12 +15,12 @@ from edged.errors import BadArgument, BadModel
 from edged.inference.config import InferenceConfig
 from edged.inference.inputs import sound
 from edged.inference.inputs.picture import ImageDecoder, Seen
-from edged.inference.kernels.seam import Kernels, Target
+from edged.inference.kernels.seam import Kernels, NotFinite, Target
 from edged.inference.manifest import AudioInput, ImageInput, Keyword, Manifest, TensorInput, VectorInput
 from edged.inference.outputs.decoders import decoder
 from edged.inference.outputs.detectors import Asked, Scene
 from edged.inference.outputs.listening import Listener
-from edged.inference.outputs.tensors import flat, numbers, real, stored
+from edged.inference.outputs.tensors import flat, floats, numbers, real, stored
 from edged.inference.request import Encoded, GivenTensors, Numbers, Pcm, Raw, Request
 from edged.inference.runtime import Interpreter, TensorSpec
 from edged.inference.streams import Key
@@ -119,11 +119,17 @@ class _Simple(Pipeline):
         self._interpreter.invoke()
 
     def _read(self, scene: Scene, request: Request) -> Finding:
-        outputs = [
-            real(self._interpreter.output(index), spec, self._manifest.name, self._kernels)
-            for index, spec in zip(self._decoder.tensors, self._specs, strict=True)
+        tensors, read, looks = self._decoder
+        raw = [
+            (self._interpreter.output(index), spec) for index, spec in zip(tensors, self._specs, strict=True)
         ]
-        return self._decoder.read(outputs, scene, Asked(request.top_k, request.threshold))
+        asked = Asked(request.top_k, request.threshold)
+        if looks:
+            try:
+                return read([floats(*each, self._kernels) for each in raw], scene, asked)
+            except NotFinite:
+                pass  # which one: said below
+        return read([real(*each, self._manifest.name, self._kernels) for each in raw], scene, asked)
 
     def _fill(self, index: int, values: NDArray[np.float32]) -> None:
         view = self._interpreter.input(index)

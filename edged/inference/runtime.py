@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
@@ -66,19 +65,25 @@ class Interpreter:
 
     def input(self, index: int) -> NDArray[Any]:
         """A writable view into the input tensor, without a copy; drop it before `invoke`."""
-        with translated("reading an input tensor"):
+        try:
             view: NDArray[Any] = self._native.tensor(self._input_ids[index])()
+        except Exception as exc:
+            raise _fault("reading an input tensor", exc) from exc
         return view
 
     def invoke(self) -> None:
         """Run the model once. The GIL is released meanwhile."""
-        with translated("invoking"):
+        try:
             self._native.invoke()
+        except Exception as exc:
+            raise _fault("invoking", exc) from exc
 
     def output(self, index: int) -> NDArray[Any]:
         """A copy of the output tensor, in its stored type."""
-        with translated("reading an output tensor"):
+        try:
             copy: NDArray[Any] = self._native.get_tensor(self._output_ids[index])
+        except Exception as exc:
+            raise _fault("reading an output tensor", exc) from exc
         return copy
 
     def shape(self, subgraph: int, tensor: int) -> tuple[int, ...]:
@@ -102,7 +107,7 @@ class Runtime:
     def __init__(self, key: str) -> None:
         self.key = key
         self.name, module = PACKAGES[key]
-        self.version = importlib.metadata.version(self.name)
+        self.version = str(importlib.import_module(module).__version__)
         self._module = importlib.import_module(f"{module}.interpreter")
 
     def load(self, model: int | Path, threads: int = 1, *, delegates: bool = True) -> Interpreter:
@@ -147,8 +152,8 @@ def named(key: str) -> Runtime:
         try:
             runtime = Runtime(key)
             prove(runtime)
-        except (ImportError, importlib.metadata.PackageNotFoundError) as exc:
-            if isinstance(exc, ModuleNotFoundError | importlib.metadata.PackageNotFoundError):
+        except ImportError as exc:
+            if isinstance(exc, ModuleNotFoundError):
                 raise DeviceError(f"{package} is not installed") from exc
             raise DeviceError(
                 f"{package} does not import with NumPy {np.__version__}: {first_line(exc)}"
@@ -180,7 +185,11 @@ def translated(doing: str) -> Iterator[None]:
     except RuntimeFault:
         raise
     except Exception as exc:
-        raise RuntimeFault(f"{doing}: {first_line(exc)}") from exc
+        raise _fault(doing, exc) from exc
+
+
+def _fault(doing: str, exc: Exception) -> RuntimeFault:
+    return RuntimeFault(f"{doing}: {first_line(exc)}")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Hashable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar
 
@@ -23,7 +24,7 @@ from edged.inference.request import Request
 from edged.inference.stats import ModelStats, ModelStatus, Status
 from edged.inference.streams import Key, StreamLedger
 from edged.inference.values import Answer
-from edged.inference.worker import Job, Worker, WorkerKey
+from edged.inference.worker import Job, Reply, Worker, WorkerKey
 from edged.limits import Limits
 
 LOG = logging.getLogger(__name__)
@@ -92,11 +93,12 @@ class Scheduler:
         self._closing = False
         self._changed = asyncio.Event()
 
-    async def submit(self, request: Request) -> Answer:
+    def submit(self, request: Request, reply: Reply | None = None) -> asyncio.Future[Answer]:
         """Run one inference. Cancelling takes it out of the queue, or lets it finish unobserved.
 
-        Raises Rejected for a wrong request, Refused where it may come back later, DeviceError where the model
-        failed.
+        With a `reply` the answer need not wait for the loop: what it gives is called on the model's thread, and
+        the future ends soon after. Raises, or the future does: Rejected for a wrong request, Refused where it may
+        come back later, DeviceError where the model failed.
         """
         manifest = self._serving.get(request.model)
         if manifest is None:
@@ -105,18 +107,21 @@ class Scheduler:
             )
         stats = self._stats_of(request.model)
         try:
-            worker, job = self._admit(request, manifest)
+            worker, job = self._admit(request, manifest, reply)
         except EdgedError as exc:
             stats.outcomes.add(type(exc).__name__)
             raise
-        try:
-            return await job.future
-        except asyncio.CancelledError:
-            stats.outcomes.add("cancelled")
-            if worker.withdraw(job):
-                self._in_hand -= 1
-                self._changed.set()
-            raise
+        job.future.add_done_callback(partial(self._cancelled, worker, job))
+        return job.future
+
+    def _cancelled(self, worker: Worker, job: Job, future: asyncio.Future[Answer]) -> None:
+        """Take a job back whose caller no longer waits; nothing happens where it was run."""
+        if not future.cancelled():
+            return
+        self._stats_of(job.request.model).outcomes.add("cancelled")
+        if worker.withdraw(job):
+            self._in_hand -= 1
+            self._changed.set()
 
     def serve(self, manifest: Manifest) -> None:
         """Answer for this version from now on; calls already admitted finish on the one before."""
@@ -184,7 +189,7 @@ class Scheduler:
 
     # a call's way in
 
-    def _admit(self, request: Request, manifest: Manifest) -> tuple[Worker, Job]:
+    def _admit(self, request: Request, manifest: Manifest, reply: Reply | None) -> tuple[Worker, Job]:
         if self._closing:
             raise NotReady("the daemon is stopping", CLOSING_S)
         now = monotonic()
@@ -196,10 +201,11 @@ class Scheduler:
                 choose_variant(manifest.name, manifest.variants, request.variant, limits)
             ]
             worker = self._worker(manifest, variant, now)
-        self._gate.admit(limits, request.priority, self._in_hand, worker.service_s, now)
+        in_hand = self._in_hand if self._in_hand < limits.concurrency else self._unanswered()
+        self._gate.admit(limits, request.priority, in_hand, worker.service_s, now)
         opened = stream is not None and self._open_stream(stream, worker, now)
         patience_s = self._config.deadline_s if request.deadline_s is None else request.deadline_s
-        job = Job(request, worker.loop.create_future(), now, now + patience_s, limits.reason, stream)
+        job = Job(request, worker.loop.create_future(), now, now + patience_s, limits.reason, stream, reply)
         try:
             left = worker.submit(job)
         except Overloaded:
@@ -210,6 +216,10 @@ class Scheduler:
         if left is not None:
             self._over(left, worker.overloaded(left.request.priority))
         return worker, job
+
+    def _unanswered(self) -> int:
+        """Jobs in hand, without those whose caller has its answer and may ask again before we hear of it."""
+        return self._in_hand - sum(worker.answered for worker in (*self._workers.values(), *self._leaving))
 
     def _worker(self, manifest: Manifest, variant: Variant, now: float) -> Worker:
         key = WorkerKey(manifest.name, manifest.version, variant.name)
@@ -273,7 +283,7 @@ class Scheduler:
 
     def done(self, worker: Worker, job: Job, result: Answer | EdgedError, service_s: float) -> None:
         """Hand a result to its caller."""
-        worker.finished(service_s if isinstance(result, Answer) else None)
+        worker.finished(job, service_s if isinstance(result, Answer) else None)
         self._over(job, result)
         if job.stream is not None:
             if isinstance(result, DeviceError):

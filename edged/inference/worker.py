@@ -40,6 +40,10 @@ class WorkerKey(NamedTuple):
     variant: str
 
 
+Reply = Callable[[Answer], Callable[[], None]]
+"""Prepares the sending of an answer on the worker's thread, ahead of its future on the loop."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One admitted request and who waits for it."""
@@ -50,6 +54,9 @@ class Job:
     deadline_s: float
     limits: str
     stream: Key | None
+    reply: Reply | None
+    answered: bool = False
+    """Whether the thread has sent the answer."""
 
 
 class Events(Protocol):
@@ -82,6 +89,7 @@ class Worker:
         self.used_at_s = monotonic()
         self.service_s = UNMEASURED_S
         self.in_hand = 0
+        self._answered = self._heard = 0  # jobs answered ahead of `done`: the thread's count, and the loop's
         self._measured = False
         self._queue_max = queue_max
         self._load = load
@@ -104,6 +112,11 @@ class Worker:
     def idle(self) -> bool:
         """Whether it is loaded and has nothing to do."""
         return self.ready and not self.in_hand
+
+    @property
+    def answered(self) -> int:
+        """Jobs in hand whose answer is on its way already, or there."""
+        return self._answered - self._heard
 
     def submit(self, job: Job) -> Job | None:
         """Queue a job; give the one that had to leave for it. Raises Overloaded when none would."""
@@ -161,9 +174,10 @@ class Worker:
             self.leaving = True
             self._orders.put(self._on_thread_stop)
 
-    def finished(self, service_s: float | None) -> None:
+    def finished(self, job: Job, service_s: float | None) -> None:
         """Note that a job is over, and what it took where it was answered."""
         self.in_hand -= 1
+        self._heard += job.answered
         if service_s is None:
             return
         if self._measured:
@@ -208,16 +222,23 @@ class Worker:
             return
         started = monotonic()
         result: Answer | EdgedError
+        send: Callable[[], None] | None = None
         try:
             self._check_deadline(job, started)
             result = self._answer(job, pipeline.run(job.request), started)
+            send = job.reply(result) if job.reply else None
         except EdgedError as exc:
             result = _bare(exc)
         except Exception as exc:  # the request boundary: one call's bug must not end the model
             LOG.exception("call model=%s version=%s variant=%s", *self.key)
             result = RuntimeFault(f"{self.key.name}: {type(exc).__name__}")
             _bare(exc)
-        self._tell(self._events.done, self, job, result, monotonic() - started)
+        service_s = monotonic() - started
+        if send:
+            job.answered = True
+            self._answered += 1
+            send()
+        self._tell(self._events.done, self, job, result, service_s)
 
     def _check_deadline(self, job: Job, now: float) -> None:
         if now >= job.deadline_s:

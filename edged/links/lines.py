@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 SCRATCH_BYTES: Final = 64 * 1024
 _FIRST_BYTES: Final = 2 * SCRATCH_BYTES
-_GROWTH: Final = 4
+_GROWTH: Final = 2
 _KEPT_BYTES: Final = 4 * 1024 * 1024  # spare buffers: one or two camera frames in base64
 
 
@@ -49,11 +49,12 @@ class Pool:
         return buffer
 
     def give(self, buffer: bytearray) -> None:
-        """Take a buffer back, to keep or to free."""
+        """Take a buffer back, to keep or to free: the largest are kept, to be filled again without being grown."""
         self._left_bytes += len(buffer)
-        if len(buffer) + sum(map(len, self._spare)) <= _KEPT_BYTES:
-            self._spare.append(buffer)
-            self._spare.sort(key=len)
+        self._spare.append(buffer)
+        self._spare.sort(key=len)
+        while sum(map(len, self._spare)) > _KEPT_BYTES:
+            del self._spare[0]
 
 
 class Lines:
@@ -65,6 +66,11 @@ class Lines:
         self._own: bytearray | None = None
         self._start = self._scanned = self._end = 0
         self._dropping = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the line that comes in is a long one, of which more should be there at once."""
+        return self._own is not None
 
     def space(self) -> memoryview:
         """Where to receive next."""

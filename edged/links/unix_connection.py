@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import logging
 import os
 import select
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -26,8 +28,10 @@ from edged.mcp.session import Session
 _log = logging.getLogger(__name__)
 
 _LINES_A_TURN: Final = 64
+_READS_A_TURN: Final = 16
 _CORKED_MAX_BYTES: Final = 64 * 1024  # answers of one turn are sent together up to this
 _DESCRIPTORS_A_MESSAGE: Final = 16
+_DOES_NOT_READ: Final = "does-not-read"
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_A_MESSAGE * array.array("i").itemsize)
 
 
@@ -55,6 +59,7 @@ class Connection:
         self._descriptors: deque[int] = deque()
         self._corked: list[bytes] | None = None
         self._corked_bytes = 0
+        self._sending = threading.Lock()  # guards what follows, and the socket against being closed meanwhile
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self._reading = self._ended = self._lost = self._closed = False
@@ -76,6 +81,23 @@ class Connection:
                 self._corked, self._corked_bytes = [], 0
         else:
             self._flush([message])
+
+    def write_from_thread(self, message: bytes) -> None:
+        """See `session.Wire`."""
+        with self._sending:
+            if self._lost:
+                return
+            was_waiting, lost = bool(self._unsent), self._send_or_hold(message + b"\n")
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            if lost:
+                self._loop.call_soon_threadsafe(self._lose, lost)
+            elif self._unsent and not was_waiting:
+                self._loop.call_soon_threadsafe(self._await_writable)
+
+    @property
+    def congested(self) -> bool:
+        """See `session.Wire`."""
+        return bool(self._unsent)
 
     def take_descriptor(self) -> int | None:
         """See `session.Wire`."""
@@ -111,9 +133,10 @@ class Connection:
             self._hangup.close()
         if self._linger is not None:
             self._linger.cancel()
-        self._sock.close()
+        with self._sending:
+            self._sock.close()
+            self._unsent.clear()
         self._lines.clear()
-        self._unsent.clear()
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
@@ -128,6 +151,13 @@ class Connection:
         self._reading = on
 
     def _readable(self) -> None:
+        """Receive once, and on while a long line comes in as fast as it is taken."""
+        for _ in range(_READS_A_TURN):
+            self._receive()
+            if not (self._lines.held and self._reading):
+                break
+
+    def _receive(self) -> None:
         try:
             count, ancillary, flags, _ = self._sock.recvmsg_into(
                 [self._lines.space()], _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
@@ -184,41 +214,51 @@ class Connection:
         self.finish()
 
     def _flush(self, messages: list[bytes]) -> None:
-        data = b"\n".join(messages) + b"\n"
-        if self._unsent:
-            if self._unsent_bytes > self._write_max_bytes:
-                _log.warning("peer dropped principal=%s reason=does-not-read", self.principal.name)
-                self._lose("does-not-read")
-                return
-            sent = 0
+        with self._sending:
+            lost = self._send_or_hold(b"\n".join(messages) + b"\n")
+        if lost:
+            self._lose(lost)
         else:
-            sent = self._send(data)
-        if sent < len(data) and not self._lost:
-            if not self._unsent:
-                self._loop.add_writer(self._sock, self._writable)
+            self._await_writable()
+
+    def _send_or_hold(self, data: bytes) -> str | None:
+        """Send what can be sent and hold the rest; why the peer has to go where it has to. Under the lock."""
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as exc:
+                return type(exc).__name__
+        elif self._unsent_bytes > self._write_max_bytes:
+            return _DOES_NOT_READ
+        if sent < len(data):
             self._unsent.append(memoryview(data)[sent:])
             self._unsent_bytes += len(data) - sent
+        return None
 
-    def _send(self, data: bytes | memoryview) -> int:
-        try:
-            return self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as exc:
-            self._lose(type(exc).__name__)
-            return 0
+    def _await_writable(self) -> None:
+        if self._unsent and not self._lost:
+            self._loop.add_writer(self._sock, self._writable)
 
     def _writable(self) -> None:
-        while self._unsent:
-            sent = self._send(self._unsent[0])
-            if self._lost:
-                return
-            self._unsent_bytes -= sent
-            if sent < len(self._unsent[0]):
-                self._unsent[0] = self._unsent[0][sent:]
-                return
-            self._unsent.popleft()
-        self._loop.remove_writer(self._sock)
+        try:
+            with self._sending:
+                while self._unsent:
+                    sent = self._sock.send(self._unsent[0])
+                    self._unsent_bytes -= sent
+                    if sent < len(self._unsent[0]):
+                        self._unsent[0] = self._unsent[0][sent:]
+                        return
+                    self._unsent.popleft()
+                self._loop.remove_writer(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._lose(type(exc).__name__)
+            return
+        self.session.catch_up()
         if self._ended:
             self.settled()
         else:
@@ -226,6 +266,10 @@ class Connection:
 
     def _lose(self, reason: str) -> None:
         """Close soon: whoever is sending must not find the session gone when `write` returns."""
+        if self._lost:
+            return
+        if reason == _DOES_NOT_READ:
+            _log.warning("peer dropped principal=%s reason=%s", self.principal.name, reason)
         self._lost = True
         self._read(on=False)
         self._loop.remove_writer(self._sock)
@@ -255,5 +299,5 @@ class Connection:
         if self.session.busy:
             self._linger = self._loop.call_later(self._config.linger_s, self._check_linger)
         else:
-            _log.warning("peer dropped principal=%s reason=does-not-read", self.principal.name)
-            self.close("does-not-read")
+            _log.warning("peer dropped principal=%s reason=%s", self.principal.name, _DOES_NOT_READ)
+            self.close(_DOES_NOT_READ)

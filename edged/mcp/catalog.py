@@ -1,186 +1,181 @@
-"""What a device offers: tools with a Struct in and a JSON Schema out, and who may see and call them.
+"""What a device offers at this moment: tools, resources, templates of resources, and prompts.
 
-Pure. A handler gets a `Call` and its arguments, and gives a `ToolResult` or something to await for one.
+Pure. This is the door for whoever offers something: the kinds themselves are in `offers`, `content` and `asking`.
 """
 
 from __future__ import annotations
 
-import enum
-import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
-import msgspec
+from edged.mcp.asking import Form, InputRequired, Question, Reply, Roots, Sample, Visit
+from edged.mcp.content import (
+    Audio,
+    Content,
+    Embedded,
+    Image,
+    Link,
+    PromptMessage,
+    Relevance,
+    Text,
+    ToolResult,
+)
+from edged.mcp.offers import (
+    Annotations,
+    Argument,
+    Body,
+    Call,
+    Completer,
+    Icon,
+    Job,
+    LogLevel,
+    Messages,
+    Method,
+    Peer,
+    Principal,
+    Prompt,
+    Resource,
+    Template,
+    Tier,
+    Tool,
+    ToolHandler,
+    Work,
+    among,
+)
+from edged.mcp.schema import Blob
 
-from edged.mcp.schema import Blob, object_schema
-
-# MCP 2026-07-28 server/tools.mdx, "Tool Names".
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-
-
-class Tier(enum.IntEnum):
-    """How much a principal may do; a higher tier includes the lower ones."""
-
-    READ = 1
-    ACT = 2
-    OPERATOR = 3
-
-
-class Principal(NamedTuple):
-    """Who is on the other side: `uid:1000` on the Unix socket, `mqtt:agent-7` on a broker."""
-
-    name: str
-    groups: tuple[str, ...]
-    tier: Tier
-
-
-class Image(msgspec.Struct, frozen=True):
-    """A picture in a result, encoded as `mime` says."""
-
-    data: bytes
-    mime: str
-
-
-class ToolResult(msgspec.Struct, frozen=True):
-    """What a tool answers: an object for programs, one line for people and models, pictures on request.
-
-    `structured` matches the tool's `result` Struct unless `is_error`.
-    """
-
-    structured: msgspec.Struct | dict[str, Any]
-    text: str
-    images: tuple[Image, ...] = ()
-    is_error: bool = False
+Kind: TypeAlias = Literal["tools", "resources", "prompts"]
+"""A list that clients keep; templates are on the list of resources."""
 
 
-class Peer(Protocol):
-    """The connection a call came in on; hashable by identity."""
-
-    def __hash__(self) -> int: ...
-
-    def on_close(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called once, when the connection is gone."""
-
-    def take_descriptor(self) -> int | None:
-        """The oldest file descriptor received here and not yet taken; the caller closes it."""
-
-
-class Call(Protocol):
-    """One request, as its handler sees it. To be used on the event loop's thread only."""
-
+class _Offer(Protocol):
     @property
-    def principal(self) -> Principal:
-        """Who asks."""
-
+    def key(self) -> str: ...
     @property
-    def peer(self) -> Peer:
-        """The connection it came in on; hashable, one object for the connection's life."""
-
-    @property
-    def trace(self) -> str | None:
-        """The W3C `traceparent` the client sent."""
-
-    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Tell the client how far the work is, if it asked; a value that does not increase is not sent."""
+    def tier(self) -> Tier: ...
 
 
-class Annotations(msgspec.Struct, frozen=True, kw_only=True):
-    """Hints to a host about what calling a tool does."""
-
-    read_only: bool = False
-    destructive: bool = False
-    idempotent: bool = False
-    open_world: bool = False
+T = TypeVar("T", bound=_Offer)
 
 
-Handler: TypeAlias = Callable[[Call, Any], ToolResult | Awaitable[ToolResult]]
+class Shelf(Generic[T]):
+    """The offers of one kind."""
 
+    def __init__(self, tell: Callable[[Tier], None]) -> None:
+        self._offers: dict[str, T] = {}
+        self._tell = tell
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tool:
-    """One tool; its schemas are made from the Structs, once."""
+    def put(self, offer: T) -> None:
+        """Offer this, in place of one of the same key."""
+        before = self._offers.get(offer.key)
+        self._offers[offer.key] = offer
+        self._tell(min(offer.tier, before.tier) if before else offer.tier)
 
-    name: str
-    title: str
-    description: str
-    arguments: type[msgspec.Struct]
-    handler: Handler
-    tier: Tier
-    result: type[msgspec.Struct] | None = None
-    annotations: Annotations = field(default_factory=Annotations)
+    def remove(self, key: str) -> None:
+        """Stop offering it; nothing happens where there is none of that key."""
+        if offer := self._offers.pop(key, None):
+            self._tell(offer.tier)
 
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"tool name {self.name!r}: expected 1 to 128 of A-Z a-z 0-9 _ . -")
+    def get(self, key: str) -> T | None:
+        """The offer of that key."""
+        return self._offers.get(key)
 
-    @cached_property
-    def input_schema(self) -> dict[str, Any]:
-        """JSON Schema 2020-12 of the arguments; its root is a plain object."""
-        return object_schema(self.arguments)
-
-    @cached_property
-    def output_schema(self) -> dict[str, Any] | None:
-        """Likewise of the structured result, where it is declared."""
-        return object_schema(self.result) if self.result else None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Method:
-    """A request of our own beside MCP's, named like `edged/mapping/register`; its result is a Struct."""
-
-    params: type[msgspec.Struct]
-    handler: Callable[[Call, Any], msgspec.Struct | Awaitable[msgspec.Struct]]
-    tier: Tier
+    def visible(self, tier: Tier) -> list[T]:
+        """What this tier may use, by key."""
+        return [self._offers[key] for key in sorted(self._offers) if self._offers[key].tier <= tier]
 
 
 class Catalog:
-    """The tools of a device, at this moment."""
+    """The offers of a device, one shelf a kind; for the event loop's thread."""
 
     def __init__(self) -> None:
-        self._tools: dict[str, Tool] = {}
-        self._watchers: list[Callable[[Tier], None]] = []
+        self._watchers: list[Callable[[Kind, Tier], None]] = []
+        self._readers: list[Callable[[str], None]] = []
+        self._makers: list[Callable[[str, bool], None]] = []
+        self.tools: Shelf[Tool] = Shelf(lambda tier: self._tell("tools", tier))
+        self.resources: Shelf[Resource] = Shelf(lambda tier: self._tell("resources", tier))
+        self.templates: Shelf[Template] = Shelf(lambda tier: self._tell("resources", tier))
+        self.prompts: Shelf[Prompt] = Shelf(lambda tier: self._tell("prompts", tier))
 
-    def put(self, tool: Tool) -> None:
-        """Offer a tool, in place of one of the same name."""
-        before = self._tools.get(tool.name)
-        self._tools[tool.name] = tool
-        self._tell(min(tool.tier, before.tier) if before else tool.tier)
+    def put(self, *offers: Tool | Resource | Template | Prompt) -> None:
+        """Put each offer on its shelf."""
+        for offer in offers:
+            match offer:
+                case Tool():
+                    self.tools.put(offer)
+                case Resource():
+                    self.resources.put(offer)
+                case Template():
+                    self.templates.put(offer)
+                case Prompt():
+                    self.prompts.put(offer)
 
-    def remove(self, name: str) -> None:
-        """Stop offering a tool; nothing happens where there is none of that name."""
-        if tool := self._tools.pop(name, None):
-            self._tell(tool.tier)
+    def updated(self, uri: str) -> None:
+        """Tell whoever subscribed that what this resource holds has changed; cheap where nobody did."""
+        for callback in self._readers:
+            callback(uri)
 
-    def get(self, name: str) -> Tool | None:
-        """The tool of that name."""
-        return self._tools.get(name)
-
-    def visible(self, tier: Tier) -> list[Tool]:
-        """What this tier may call, by name."""
-        return [self._tools[name] for name in sorted(self._tools) if self._tools[name].tier <= tier]
-
-    def on_change(self, callback: Callable[[Tier], None]) -> None:
-        """Have `callback` called after each change, with the lowest tier that can see it."""
+    def on_change(self, callback: Callable[[Kind, Tier], None]) -> None:
+        """Have `callback` called after each change of a list, with the lowest tier that can see it."""
         self._watchers.append(callback)
 
-    def _tell(self, tier: Tier) -> None:
+    def on_update(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with each URI that is `updated`."""
+        self._readers.append(callback)
+
+    def watched(self, uri: str, by_anybody: bool) -> None:  # noqa: FBT001 - the shape of a callback
+        """Note that a resource has its first subscriber, or has lost its last."""
+        for callback in self._makers:
+            callback(uri, by_anybody)
+
+    def on_watch(self, callback: Callable[[str, bool], None]) -> None:
+        """Have `callback` called with each URI that is `watched`: what is live is worth computing only then."""
+        self._makers.append(callback)
+
+    def _tell(self, kind: Kind, tier: Tier) -> None:
         for callback in self._watchers:
-            callback(tier)
+            callback(kind, tier)
 
 
 __all__ = [
     "Annotations",
+    "Argument",
+    "Audio",
     "Blob",
+    "Body",
     "Call",
     "Catalog",
-    "Handler",
+    "Completer",
+    "Content",
+    "Embedded",
+    "Form",
+    "Icon",
     "Image",
+    "InputRequired",
+    "Job",
+    "Kind",
+    "Link",
+    "LogLevel",
+    "Messages",
     "Method",
     "Peer",
     "Principal",
+    "Prompt",
+    "PromptMessage",
+    "Question",
+    "Relevance",
+    "Reply",
+    "Resource",
+    "Roots",
+    "Sample",
+    "Shelf",
+    "Template",
+    "Text",
     "Tier",
     "Tool",
+    "ToolHandler",
     "ToolResult",
+    "Visit",
+    "Work",
+    "among",
 ]

@@ -24,6 +24,8 @@ class McpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Bytes of the messages behind those calls. Default: four of the longest."""
     subscriptions_max: Annotated[int, Meta(ge=0, le=1024)] = 8
     """Open subscriptions of one peer. Default: a host opens one."""
+    watched_max: Annotated[int, Meta(ge=0, le=65_536)] = 256
+    """Resources and tasks one subscription watches. Default: far more than a device has models."""
     page_max: Annotated[int, Meta(ge=1, le=10_000)] = 250
     """Entries in one page of a list. Default: a page stays below 1 MiB."""
     list_ttl_ms: Annotated[int, Meta(ge=0)] = 60_000

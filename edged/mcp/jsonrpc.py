@@ -42,6 +42,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     params: Raw = Raw(b"{}")
 
 
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """A peer's answer to a request of ours: a result, or else what went wrong."""
+
+    id: Id
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
 class Failure(Exception):
     """What the `error` member of an answer will say."""
 
@@ -78,6 +86,13 @@ class _Error(msgspec.Struct, frozen=True, gc=False):
     jsonrpc: Literal["2.0"] = "2.0"
 
 
+class _Request(msgspec.Struct, frozen=True, gc=False):
+    method: str
+    id: Id
+    params: Any
+    jsonrpc: Literal["2.0"] = "2.0"
+
+
 class _Notification(msgspec.Struct, frozen=True, gc=False):
     method: str
     params: Any
@@ -91,8 +106,8 @@ _decode_elements = msgspec.json.Decoder(list[Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(text: bytes, depth_max: int) -> Message | None:
-    """The request or notification in `text`, or None for a response.
+def parse(text: bytes, depth_max: int) -> Message | Response | None:
+    """The request, notification or response in `text`; None for a response that answers no id.
 
     Raises Malformed for everything else.
     """
@@ -100,8 +115,7 @@ def parse(text: bytes, depth_max: int) -> Message | None:
     try:
         message = _decode_message(text)
     except (msgspec.DecodeError, RecursionError):
-        _diagnose(text)
-        return None
+        return _response(text)
     if type(message.id) is int and not _ID_MIN <= message.id <= _ID_MAX:
         raise Malformed(INVALID_REQUEST, "id: an integer of more than 64 bits")
     if memoryview(message.params)[0] != _BRACE:
@@ -136,6 +150,16 @@ def error(failure: Failure, request_id: Id | UnsetType = UNSET) -> bytes:
     return _encode(_Error(_ErrorBody(failure.code, failure.message, failure.data), request_id))
 
 
+def error_body(failure: Failure) -> bytes:
+    """The `error` member alone."""
+    return _encode(_ErrorBody(failure.code, failure.message, failure.data))
+
+
+def request(request_id: Id, method: str, params: object) -> bytes:
+    """A message of ours that wants an answer."""
+    return _encode(_Request(method, request_id, params))
+
+
 def notification(method: str, params: object) -> bytes:
     """A message that wants no answer."""
     return _encode(_Notification(method, params))
@@ -167,8 +191,8 @@ def _too_deep(text: bytes, depth_max: int) -> str | None:
     return f"nested deeper than {depth_max}" if max(accumulate(steps), default=0) > depth_max else None
 
 
-def _diagnose(text: bytes) -> None:
-    """Say what is wrong with a text that is no Message; a response is nothing wrong."""
+def _response(text: bytes) -> Response | None:
+    """Take a text that is no Message for a response, or say what is wrong with it."""
     try:
         members = _decode_members(text)
     except msgspec.ValidationError:
@@ -177,6 +201,10 @@ def _diagnose(text: bytes) -> None:
         raise Malformed(PARSE_ERROR, f"not JSON: {_lower(str(exc))}") from None
     if "method" in members or not ("result" in members or "error" in members):
         _refuse(members, _id_in(members))
+    answered = _id_in(members)
+    if answered is UNSET:
+        return None
+    return Response(answered, members.get("result", UNSET), members.get("error", UNSET))
 
 
 def _refuse(members: dict[str, Raw], request_id: Id | UnsetType) -> NoReturn:

@@ -9,18 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from edged.mcp.revision import Revision
+from edged.mcp.revision import V2024_11_05, V2025_03_26, V2025_06_18, V2025_11_25, Revision
 
 REVISIONS: Final = {
-    revision.version: revision
-    for revision in (
-        Revision(version="2024-11-05", annotations=False, titles=False, structured=False),
-        Revision(version="2025-03-26", titles=False, structured=False, batches=True),
-        Revision(version="2025-06-18"),
-        Revision(version="2025-11-25"),
-    )
+    revision.version: revision for revision in (V2024_11_05, V2025_03_26, V2025_06_18, V2025_11_25)
 }
-LATEST: Final = REVISIONS["2025-11-25"]
+LATEST: Final = V2025_11_25
 
 
 class InitializeParams(msgspec.Struct, frozen=True, rename="camel"):

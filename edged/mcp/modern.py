@@ -6,15 +6,16 @@ Source: basic/index.mdx ("Per-request protocol fields", error codes), basic/patt
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from edged.mcp.jsonrpc import INVALID_PARAMS, Failure, Id
-from edged.mcp.revision import Revision
+from edged.mcp.offers import LogLevel
+from edged.mcp.revision import V2026_07_28
 
-REVISION: Final = Revision(version="2026-07-28", stateless=True)
+REVISION: Final = V2026_07_28
 SUPPORTED: Final = (REVISION.version,)
 
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
@@ -25,8 +26,7 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 
 UNSUPPORTED_VERSION: Final = -32022
-
-LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 
 class Implementation(msgspec.Struct, frozen=True, gc=False):
@@ -55,18 +55,8 @@ class Meta(
     log_level: LogLevel | UnsetType = UNSET
     progress_token: Id | UnsetType = UNSET
     traceparent: str | None = None
-
-
-class SubscriptionFilter(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Which notifications a subscription asks for, and which it was granted."""
-
-    tools_list_changed: bool = False
-
-
-class ListenParams(msgspec.Struct, frozen=True):
-    """Parameters of `subscriptions/listen`."""
-
-    notifications: SubscriptionFilter
+    tracestate: str | None = None
+    baggage: str | None = None
 
 
 def check(meta: Meta) -> None:
@@ -76,3 +66,11 @@ def check(meta: Meta) -> None:
         raise Failure(UNSUPPORTED_VERSION, f"protocol version {meta.version!r} is not supported", data)
     if meta.capabilities is UNSET:
         raise Failure(INVALID_PARAMS, f"$._meta: {CAPABILITIES_KEY} is required, and missing")
+
+
+def knows_tasks(meta: Meta) -> bool:
+    """Whether this request declared the tasks extension."""
+    if meta.version is UNSET or meta.capabilities is UNSET:
+        return False
+    extensions = meta.capabilities.get("extensions")
+    return isinstance(extensions, dict) and TASKS_EXTENSION in extensions

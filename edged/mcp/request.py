@@ -5,17 +5,20 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from edged.errors import EdgedError
-from edged.mcp import jsonrpc
-from edged.mcp.catalog import Peer, Principal
+from edged.mcp import jsonrpc, questions
+from edged.mcp.asking import InputRequired, Question
+from edged.mcp.catalog import LogLevel, Peer, Principal, ToolResult
 from edged.mcp.jsonrpc import Failure, Id, Message
+from edged.mcp.levels import at_least
 from edged.mcp.modern import Meta
+from edged.mcp.revision import Revision
 from edged.mcp.schema import explain
 from edged.mcp.splice import Splices
 
@@ -24,12 +27,24 @@ if TYPE_CHECKING:  # a conversation holds its requests
 
 P = TypeVar("P")
 
+_TAKEN = Raw(b"{}")
+
 
 class Outlet(Peer, Protocol):
-    """What a conversation needs of its connection."""
+    """What a conversation needs of its connection. Sending never blocks, raises or closes the conversation."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether what was sent before still waits to be read; `Conversation.catch_up` is due once it is not."""
 
     def send(self, message: bytes) -> None:
-        """Frame and send one message; never blocks, never raises, never closes the conversation meanwhile."""
+        """Frame and send one message: an answer, or what belongs to no request."""
+
+    def send_about(self, request_id: Id | None, message: bytes) -> None:
+        """Likewise what belongs to a request that has no answer yet: its progress, log, questions, or stream."""
+
+    def send_from_thread(self, message: bytes) -> None:
+        """Send an answer, on any thread."""
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         """Await `work`, then hand its result or exception to `Conversation.settle`, exactly once."""
@@ -59,9 +74,26 @@ class Batch:
 
 
 class Request:
-    """A request on its way to a handler."""
+    """A request on its way to a handler; the router says which revision it is of.
 
-    __slots__ = ("batch", "id", "meta", "method", "params", "size_bytes", "splices")
+    `subject` and `answers` are set for requests whose handlers may ask: what it is about, beside the arguments,
+    and what the client answered so far.
+    """
+
+    __slots__ = (
+        "answers",
+        "batch",
+        "id",
+        "meta",
+        "method",
+        "params",
+        "revision",
+        "size_bytes",
+        "splices",
+        "subject",
+    )
+
+    revision: Revision
 
     def __init__(
         self,
@@ -80,6 +112,8 @@ class Request:
         self.splices = splices
         self.batch = batch
         self.size_bytes = size_bytes
+        self.subject: str | None = None
+        self.answers: dict[str, object] | None = None
 
     def read(self, decoder: msgspec.json.Decoder[P]) -> P:
         """The parameters; raises Failure naming the path at fault."""
@@ -88,6 +122,11 @@ class Request:
         except msgspec.ValidationError as exc:
             raise Failure(jsonrpc.INVALID_PARAMS, explain(exc)) from None
 
+    def forget_text(self) -> None:
+        """Let go of what was parsed: the handler has it."""
+        self.params = _TAKEN
+        self.splices = None
+
 
 class InFlight:
     """A call whose handler runs: what the handler sees (`catalog.Call`), and what is due when it ends."""
@@ -95,27 +134,51 @@ class InFlight:
     __slots__ = (
         "_conversation",
         "_done",
-        "_token",
-        "batch",
-        "id",
-        "method",
-        "open",
+        "_open",
+        "answered",
+        "arguments",
+        "handler",
+        "request",
         "shape",
-        "size_bytes",
-        "trace",
+        "text",
     )
 
-    def __init__(self, conversation: Conversation, request: Request, shape: Shape) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        request: Request,
+        shape: Shape,
+        handler: Callable[[Any, Any], object],
+        arguments: Any,
+    ) -> None:
         self._conversation = conversation
-        self._token = request.meta.progress_token
         self._done: float | None = None
-        self.id = request.id
-        self.method = request.method
-        self.batch = request.batch
-        self.size_bytes = request.size_bytes
-        self.trace = request.meta.traceparent
+        self.request = request
         self.shape = shape
-        self.open = True
+        self.handler = handler
+        self.arguments = arguments
+        self.answered = False
+        """Whether a thread answered it: its work is as good as over."""
+        self.text: bytes | None = None
+        """That answer, where it is part of a batch."""
+        self._open = [True]
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may still be sent for it."""
+        return bool(self._open)
+
+    def close(self) -> bool:
+        """End it; whether this did. Of several threads one is told so: whoever is may answer."""
+        try:
+            return self._open.pop()
+        except IndexError:
+            return False
+
+    @property
+    def id(self) -> Id:
+        """The request's."""
+        return self.request.id
 
     @property
     def principal(self) -> Principal:
@@ -127,9 +190,63 @@ class InFlight:
         """See `catalog.Call`."""
         return self._conversation.outlet
 
+    def answer(self, result: ToolResult) -> Callable[[], None]:
+        """See `catalog.Call`."""
+        return self._conversation.answer_from_thread(self, result)
+
+    @property
+    def trace(self) -> str | None:
+        """See `catalog.Call`."""
+        return self.request.meta.traceparent
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What the client says it can do: in the stateless era with this very request."""
+        declared = self.request.meta.capabilities
+        if self.request.revision.stateless:
+            return {} if declared is UNSET else declared
+        return self._conversation.client_capabilities
+
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """See `catalog.Call`."""
-        if self._token is UNSET or not self.open or (self._done is not None and done <= self._done):
+        token = self.request.meta.progress_token
+        if token is UNSET or not self.open or (self._done is not None and done <= self._done):
             return
         self._done = done
-        self._conversation.send_progress(self._token, done, total, message)
+        params: dict[str, object] = {"progressToken": token, "progress": done}
+        if total is not None:
+            params["total"] = total
+        if message is not None and self.request.revision.annotations:
+            params["message"] = message
+        self._notify("notifications/progress", params)
+
+    def log(self, level: LogLevel, data: object, logger: str | None = None) -> None:
+        """See `catalog.Call`."""
+        stateless = self.request.revision.stateless
+        asked = self.request.meta.log_level if stateless else self._conversation.log_level
+        if not self.open or asked is None or asked is UNSET or not at_least(level, asked):
+            return
+        params = {"level": level, "data": data} | ({"logger": logger} if logger else {})
+        self._notify("notifications/message", params)
+
+    def _notify(self, method: str, params: dict[str, object]) -> None:
+        self._conversation.outlet.send_about(self.id, jsonrpc.notification(method, params))
+
+    def can(self, kind: type[Question]) -> bool:
+        """See `catalog.Call`."""
+        return questions.takes(kind, self.capabilities, self.request.revision)
+
+    def ask(self, key: str, question: Question) -> Any:
+        """See `catalog.Call`."""
+        return self.ask_all({key: question})[key]
+
+    def ask_all(self, wanted: Mapping[str, Question]) -> dict[str, Any]:
+        """See `catalog.Call`."""
+        if self.request.subject is None:
+            raise TypeError(f"{self.request.method} may not ask the client anything")
+        known = self.request.answers or {}
+        missing = {key: question for key, question in wanted.items() if key not in known}
+        if missing:
+            questions.check_taken(missing, self.capabilities, self.request.revision)
+            raise InputRequired(missing)
+        return {key: questions.read(key, question, known[key]) for key, question in wanted.items()}

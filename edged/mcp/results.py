@@ -5,14 +5,19 @@ Pure. Fields a revision does not know are left UNSET and so stay off the wire.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
-import pybase64
 from msgspec import UNSET, Raw, UnsetType
 
-from edged.mcp.catalog import Image, Tool, ToolResult
+from edged.mcp.content import Embedded, PromptMessage, Text, ToolResult
+from edged.mcp.contents import Block, Contents, TextBlock, block, contents
+from edged.mcp.listed import ListedIcon, icons
+from edged.mcp.offers import Body, Icon, Messages, Resource, Template
 from edged.mcp.revision import Revision
+
+SUGGESTIONS_MAX = 100  # 2026-07-28 server/utilities/completion.mdx, "Completion Results"
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,22 +26,10 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     title: str = ""
+    description: str = ""
     instructions: str = ""
-
-
-class Text(msgspec.Struct, frozen=True, gc=False):
-    """Text content."""
-
-    text: str
-    type: Literal["text"] = "text"
-
-
-class Picture(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Image content; `data` is a JSON string already."""
-
-    data: Raw
-    mime_type: str
-    type: Literal["image"] = "image"
+    website: str = ""
+    icons: tuple[Icon, ...] = ()
 
 
 class _Stamped(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
@@ -49,30 +42,9 @@ class _Stamped(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="came
 class CallResult(_Stamped, frozen=True, kw_only=True, rename="camel"):
     """Result of `tools/call`."""
 
-    content: list[Text | Picture]
+    content: list[Block]
     structured_content: Any = UNSET
     is_error: bool = False
-
-
-class ToolHints(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`annotations` of a listed tool."""
-
-    title: str | UnsetType
-    read_only_hint: bool
-    destructive_hint: bool
-    idempotent_hint: bool
-    open_world_hint: bool
-
-
-class ListedTool(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One entry of `tools/list`."""
-
-    name: str
-    description: str
-    input_schema: dict[str, Any]
-    title: str | UnsetType = UNSET
-    output_schema: dict[str, Any] | UnsetType = UNSET
-    annotations: ToolHints | UnsetType = UNSET
 
 
 class _Cacheable(_Stamped, frozen=True, kw_only=True, rename="camel"):
@@ -80,10 +52,13 @@ class _Cacheable(_Stamped, frozen=True, kw_only=True, rename="camel"):
     cache_scope: Literal["public", "private"] | UnsetType = UNSET
 
 
-class ToolPage(_Cacheable, frozen=True, kw_only=True, rename="camel"):
-    """Result of `tools/list`."""
+class Page(_Cacheable, frozen=True, kw_only=True, rename="camel"):
+    """Result of a listing method: one of the four lists."""
 
-    tools: list[ListedTool]
+    tools: list[Any] | UnsetType = UNSET
+    resources: list[Any] | UnsetType = UNSET
+    resource_templates: list[Any] | UnsetType = UNSET
+    prompts: list[Any] | UnsetType = UNSET
     next_cursor: str | UnsetType = UNSET
 
 
@@ -95,12 +70,15 @@ class Discovered(_Cacheable, frozen=True, kw_only=True, rename="camel"):
     instructions: str | UnsetType = UNSET
 
 
-class ServerInfo(msgspec.Struct, frozen=True):
+class ServerInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`serverInfo`, in both eras."""
 
     name: str
     version: str
     title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    website_url: str | UnsetType = UNSET
+    icons: list[ListedIcon] | UnsetType = UNSET
 
 
 class Initialized(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -116,46 +94,113 @@ class Empty(_Stamped, frozen=True, kw_only=True):
     """A result that says no more than that it is one."""
 
 
+class ReadResult(_Cacheable, frozen=True, kw_only=True, rename="camel"):
+    """Result of `resources/read`."""
+
+    contents: list[Contents]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message of a prompt."""
+
+    role: str
+    content: Block
+
+
+class PromptResult(_Stamped, frozen=True, kw_only=True):
+    """Result of `prompts/get`."""
+
+    messages: list[Turn]
+    description: str | UnsetType = UNSET
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Suggestions: the best of them, and how many there are."""
+
+    values: list[str]
+    total: int
+    has_more: bool
+
+
+class CompletionResult(_Stamped, frozen=True, kw_only=True):
+    """Result of `completion/complete`."""
+
+    completion: Completion
+
+
+class InputRequiredResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """In place of a result: what the client is to find out before it comes back."""
+
+    input_requests: Mapping[str, Any]
+    request_state: str
+    result_type: Literal["input_required"] = "input_required"
+    meta: Raw | UnsetType = msgspec.field(default=UNSET, name="_meta")
+
+
 def call_result(result: ToolResult, revision: Revision, stamp: Raw) -> CallResult:
     """What a peer of this revision gets; where it knows no structured content, that follows as text."""
-    content: list[Text | Picture] = [Text(result.text)]
-    if not revision.structured:
-        content.append(Text(msgspec.json.encode(result.structured).decode()))
-    content.extend(map(_picture, result.images))
+    content: list[Block] = [TextBlock(result.text)] if result.text else []
+    if result.structured is not None and not revision.structured:
+        content.append(TextBlock(msgspec.json.encode(result.structured).decode()))
+    if result.content:
+        content += [block(item, revision) for item in result.content]
     return CallResult(
         content=content,
-        structured_content=result.structured if revision.structured else UNSET,
+        structured_content=result.structured
+        if revision.structured and result.structured is not None
+        else UNSET,
         is_error=result.is_error,
         result_type="complete" if revision.stateless else UNSET,
         meta=stamp if revision.stateless else UNSET,
     )
 
 
-def listed(tool: Tool, revision: Revision) -> ListedTool:
-    """A tool as a peer of this revision sees it."""
-    hints = tool.annotations
-    return ListedTool(
-        name=tool.name,
-        title=tool.title if revision.titles else UNSET,
-        description=tool.description,
-        input_schema=tool.input_schema,
-        output_schema=(tool.output_schema or UNSET) if revision.structured else UNSET,
-        annotations=ToolHints(
-            title=UNSET if revision.titles else tool.title,
-            read_only_hint=hints.read_only,
-            destructive_hint=hints.destructive,
-            idempotent_hint=hints.idempotent,
-            open_world_hint=hints.open_world,
-        )
-        if revision.annotations
+def read_result(
+    body: Body, uri: str, offer: Resource | Template, revision: Revision, stamp: Raw, *, answered: bool
+) -> ReadResult:
+    """What a resource holds; what came of answers is nobody else's, and stale at once."""
+    parts = [Embedded(uri, body)] if isinstance(body, (str, bytes)) else body
+    return ReadResult(
+        contents=[contents(part, revision, offer.mime) for part in parts],
+        ttl_ms=(0 if answered else offer.ttl_ms) if revision.stateless else UNSET,
+        cache_scope=("public" if offer.public and not answered else "private")
+        if revision.stateless
         else UNSET,
+        result_type="complete" if revision.stateless else UNSET,
+        meta=stamp if revision.stateless else UNSET,
+    )
+
+
+def prompt_result(said: Messages, description: str, revision: Revision, stamp: Raw) -> PromptResult:
+    """What a prompt says."""
+    messages = [PromptMessage("user", Text(said))] if isinstance(said, str) else said
+    return PromptResult(
+        messages=[Turn(message.role, block(message.content, revision)) for message in messages],
+        description=description or UNSET,
+        result_type="complete" if revision.stateless else UNSET,
+        meta=stamp if revision.stateless else UNSET,
+    )
+
+
+def completion_result(values: list[str], revision: Revision, stamp: Raw) -> CompletionResult:
+    """The first suggestions, as many as one answer may hold."""
+    completion = Completion(
+        values=values[:SUGGESTIONS_MAX], total=len(values), has_more=len(values) > SUGGESTIONS_MAX
+    )
+    return CompletionResult(
+        completion=completion,
+        result_type="complete" if revision.stateless else UNSET,
+        meta=stamp if revision.stateless else UNSET,
     )
 
 
 def server_info(info: Info, revision: Revision) -> ServerInfo:
     """The server's name as a peer of this revision sees it."""
-    return ServerInfo(info.name, info.version, info.title if revision.titles and info.title else UNSET)
-
-
-def _picture(image: Image) -> Picture:
-    return Picture(Raw(b'"' + pybase64.b64encode(image.data) + b'"'), image.mime)
+    return ServerInfo(
+        name=info.name,
+        version=info.version,
+        title=info.title if revision.titles and info.title else UNSET,
+        description=info.description if revision.icons and info.description else UNSET,
+        website_url=info.website if revision.icons and info.website else UNSET,
+        icons=icons(info.icons, revision),
+    )

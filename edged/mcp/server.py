@@ -6,28 +6,33 @@ No asyncio. The methods themselves and the table of each era are in `methods`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
-from edged.errors import DeviceError, EdgedError, Refused
-from edged.mcp import jsonrpc, legacy, modern
-from edged.mcp.catalog import Catalog, Method, Principal, Tier, ToolResult
+from edged.mcp import jsonrpc, legacy, modern, subscriptions
+from edged.mcp.asking import InputRequired
+from edged.mcp.catalog import Catalog, Job, Kind, Method, Principal, Resource, Template, Tier
 from edged.mcp.config import McpConfig
 from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure, Id, Message
 from edged.mcp.listing import Listings
-from edged.mcp.methods import BEFORE_HANDSHAKE, LEGACY, MODERN, TAKE_BLOBS, call_own
-from edged.mcp.request import Outlet, Request
-from edged.mcp.results import Info, call_result
+from edged.mcp.methods.general import call_own
+from edged.mcp.methods.table import BEFORE_HANDSHAKE, LEGACY, MODERN, TAKE_BLOBS
+from edged.mcp.request import InFlight, Outlet, Request
+from edged.mcp.results import Empty, Info
 from edged.mcp.revision import Revision
+from edged.mcp.rounds import Rounds
 from edged.mcp.schema import Reader
+from edged.mcp.seal import Seal
+from edged.mcp.shapes import MethodShape, TaskShape, ToolShape
 from edged.mcp.splice import Unspent
+from edged.mcp.subscriptions import Listener, Subscriptions
+from edged.mcp.tasks import JobWork, Task, TaskStore, performance
 
 _log = logging.getLogger(__name__)
-
 
 __all__ = ["Info", "Method", "Server"]
 
@@ -39,43 +44,12 @@ class _CancelledParams(msgspec.Struct, frozen=True, rename="camel", gc=False):
 _cancelled_params = msgspec.json.Decoder(_CancelledParams)
 
 
-class ToolShape:
-    """Outcomes of tools: what they raise on purpose is a result too, so that a model can act on it."""
-
-    def __init__(self, revision: Revision, stamp: Raw) -> None:
-        self._revision = revision
-        self._stamp = stamp
-
-    def body(self, outcome: Any) -> object:
-        """The result as this revision shows it."""
-        return call_result(outcome, self._revision, self._stamp)
-
-    def excuse(self, exc: EdgedError) -> object:
-        """An `isError` result."""
-        failed = ToolResult(structured=exc.details(), text=exc.message, is_error=True)
-        return call_result(failed, self._revision, self._stamp)
-
-
-class MethodShape:
-    """Outcomes of our own methods: a Struct is the result, what they raise on purpose an error."""
-
-    def __init__(self, revision: Revision, stamp: Raw) -> None:
-        self._stamp = {"resultType": "complete", "_meta": stamp} if revision.stateless else {}
-
-    def body(self, outcome: Any) -> object:
-        """The Struct's members, stamped where the revision wants it."""
-        return {**msgspec.to_builtins(outcome), **self._stamp}
-
-    def excuse(self, exc: EdgedError) -> object:
-        """No result: raises Failure."""
-        code = jsonrpc.INVALID_PARAMS
-        if isinstance(exc, (Refused, DeviceError)):
-            code = jsonrpc.BUSY if isinstance(exc, Refused) else jsonrpc.INTERNAL_ERROR
-        raise Failure(code, exc.message, exc.details())
-
-
 class Server:
-    """Everything peers share: the catalog, its encodings, and who is connected."""
+    """Everything peers share: the catalog, its encodings, who is connected, and who listens.
+
+    `seal` keeps what clients carry between rounds of a request; `tasks` keeps jobs that outlive theirs, and
+    without it the tasks extension is not spoken.
+    """
 
     def __init__(
         self,
@@ -83,17 +57,29 @@ class Server:
         info: Info,
         limits: McpConfig | None = None,
         methods: Mapping[str, Method] | None = None,
+        *,
+        seal: Seal | None = None,
+        tasks: TaskStore | None = None,
     ) -> None:
         self.catalog = catalog
         self.limits = limits or McpConfig()
         self.methods = dict(methods or {})
-        self.listings = Listings(catalog, info, self.limits, self.methods)
+        self.tasks = tasks
+        self.listings = Listings(catalog, info, self.limits, self.methods, tasks=tasks is not None)
+        self.subscriptions = Subscriptions(catalog.watched)
+        stamp = self.listings.stamp
+        self.rounds = Rounds(seal or Seal(), stamp)
         revisions = (*legacy.REVISIONS.values(), modern.REVISION)
-        self.tool_shapes = {r.version: ToolShape(r, self.listings.stamp) for r in revisions}
-        self.method_shapes = {r.version: MethodShape(r, self.listings.stamp) for r in revisions}
+        self.tool_shapes = {r.version: ToolShape(r, stamp) for r in revisions}
+        self.method_shapes = {r.version: MethodShape(r, stamp) for r in revisions}
+        self.task_shape = TaskShape(stamp)
+        self.done = Empty(result_type="complete", meta=stamp)
         self._conversations: set[Conversation] = set()
         self._readers: dict[type[msgspec.Struct], Reader[Any]] = {}
-        catalog.on_change(self._tools_changed)
+        catalog.on_change(self._changed)
+        catalog.on_update(self._updated)
+        if tasks:
+            tasks.on_change(self._task_changed)
 
     def connect(self, outlet: Outlet, principal: Principal) -> Conversation:
         """Begin with a new peer."""
@@ -116,19 +102,30 @@ class Server:
             reader = self._readers[kind] = Reader(kind)
         return reader
 
+    def readable(self, uri: str, tier: Tier) -> tuple[Resource | Template, Mapping[str, str]] | None:
+        """What a peer of this tier finds under a URI: a resource, or a template and its variables' values."""
+        resource = self.catalog.resources.get(uri)
+        if resource is not None:
+            return (resource, {}) if resource.tier <= tier else None
+        for template in self.catalog.templates.visible(tier):
+            if (values := template.uri.match(uri)) is not None:
+                return template, values
+        return None
+
     def route(self, conversation: Conversation, request: Request) -> None:
         """Run a request by the table of its era."""
         if request.meta.version is UNSET:
-            table, revision = LEGACY, _agreed(conversation, request)
+            table, request.revision = LEGACY, _agreed(conversation, request)
         else:
             modern.check(request.meta)
-            table, revision = MODERN, modern.REVISION
+            table, request.revision = MODERN, modern.REVISION
             if request.batch:
-                raise Failure(jsonrpc.INVALID_REQUEST, f"protocol version {revision.version} has no batches")
+                version = modern.REVISION.version
+                raise Failure(jsonrpc.INVALID_REQUEST, f"protocol version {version} has no batches")
         run = table.get(request.method, call_own)
         if request.splices and run not in TAKE_BLOBS:
             raise Unspent
-        run(self, conversation, request, revision)
+        run(self, conversation, request)
 
     def notified(self, conversation: Conversation, message: Message) -> None:
         """Act on the notifications that matter; the others want nothing of us."""
@@ -139,14 +136,45 @@ class Server:
                 _log.debug("cancellation without a request id principal=%s", conversation.principal.name)
             else:
                 conversation.cancel(params.request_id)
-        elif message.method == "notifications/initialized":
-            conversation.initialized = conversation.revision is not None
+        elif message.method == "notifications/initialized" and conversation.revision:
+            self.subscriptions.add(self.listen(conversation), subscriptions.LISTS)
 
-    def _tools_changed(self, tier: Tier) -> None:
-        self.listings.forget()
-        for conversation in tuple(self._conversations):
-            if conversation.principal.tier >= tier:
-                conversation.tools_changed()
+    def listen(self, conversation: Conversation) -> Listener:
+        """The listener a handshake peer has of its own."""
+        if conversation.listener is None:
+            conversation.listener = Listener(conversation.outlet, conversation.principal.tier, None)
+        return conversation.listener
+
+    def unlisten(self, listener: Listener) -> None:
+        """See `Router`."""
+        self.subscriptions.close(listener)
+
+    def ask_in_result(self, call: InFlight, required: InputRequired) -> object:
+        """See `Router`."""
+        return self.rounds.ask(call, required)
+
+    def defer(self, call: InFlight, job: Job) -> Awaitable[object]:
+        """See `Router`."""
+        if self.tasks is None or not modern.knows_tasks(call.request.meta):
+            return job.run(call)
+        work = JobWork(call.principal, call.trace, call.capabilities)
+        return self.tasks.begin(call.principal, job, performance(job, work, call.shape))
+
+    def _changed(self, kind: Kind, tier: Tier) -> None:
+        self.listings.forget(kind)
+        method = f"notifications/{kind}/list_changed"
+        self.subscriptions.publish(subscriptions.list_of(kind), tier, method, {})
+
+    def _updated(self, uri: str) -> None:
+        topic = subscriptions.resource(uri)
+        if topic in self.subscriptions:
+            found = self.readable(uri, Tier.OPERATOR)
+            tier = found[0].tier if found else Tier.READ
+            self.subscriptions.publish(topic, tier, "notifications/resources/updated", {"uri": uri})
+
+    def _task_changed(self, task: Task) -> None:
+        topic = subscriptions.task(task.task_id)
+        self.subscriptions.publish(topic, Tier.READ, "notifications/tasks", task)
 
     def _ended(self, request_id: Id) -> object:
         known: dict[str, object] = msgspec.json.decode(self.listings.stamp)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from edged.mcp.catalog import Principal
+from edged.mcp.jsonrpc import Id
 from edged.mcp.request import InFlight
 from edged.mcp.server import Server
 
@@ -24,6 +25,13 @@ class Wire(Protocol):
 
     def write(self, message: bytes) -> None:
         """Frame and send one message; never blocks, never raises, never closes the session before it returns."""
+
+    def write_from_thread(self, message: bytes) -> None:
+        """Likewise, on any thread."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether what was written before still waits; `Session.catch_up` is due once it is not."""
 
     def take_descriptor(self) -> int | None:
         """The oldest descriptor received and not yet taken."""
@@ -45,6 +53,7 @@ class Session:
         self._conversation = server.connect(self, principal)
         self.receive = self._conversation.receive
         self.refuse = self._conversation.refuse
+        self.catch_up = self._conversation.catch_up
 
     @property
     def busy(self) -> bool:
@@ -68,6 +77,19 @@ class Session:
     def send(self, message: bytes) -> None:
         """See `Outlet`."""
         self._wire.write(message)
+
+    def send_about(self, _request_id: Id | None, message: bytes) -> None:
+        """See `Outlet`; a wire that carries one stream needs to know no more than the message."""
+        self._wire.write(message)
+
+    def send_from_thread(self, message: bytes) -> None:
+        """See `Outlet`."""
+        self._wire.write_from_thread(message)
+
+    @property
+    def congested(self) -> bool:
+        """See `Outlet`."""
+        return self._wire.congested
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """See `Peer`."""

@@ -44,7 +44,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int | None
     """Of this process."""
     load_1min: float | None
-    cpu_mhz: float | None
+    cpu_mhz: float | None = None
 
     @classmethod
     def of(cls, sample: Sample) -> Readings:

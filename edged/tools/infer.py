@@ -28,6 +28,7 @@ from edged.inference.manifest import (
 from edged.inference.outputs.decoders import describe
 from edged.inference.request import Encoded, Given, GivenTensors, Numbers, Pcm, Raw, Request
 from edged.inference.values import Answer, Deviation, Heard, Labels, Layout, Objects, Stages, TensorList
+from edged.inference.worker import Reply
 from edged.mcp.catalog import Annotations, Call, Image, Tier, Tool, ToolResult
 from edged.tools.arguments import AudioArgument, ImageArgument, Sources
 
@@ -39,7 +40,7 @@ Rank = Annotated[int, Meta(ge=1, le=100)]
 Patience = Annotated[float, Meta(gt=0, le=600)]
 StreamName = Annotated[str, Meta(min_length=1, max_length=64)]
 
-Submit = Callable[[Request], Awaitable[Answer]]
+Submit = Callable[[Request, Reply], Awaitable[Answer]]
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,11 +116,11 @@ def tool(manifest: Manifest, submit: Submit, sources: Sources) -> Tool:
     shape = SHAPES[type(manifest.input)]
     result = _result(manifest)
 
-    async def infer(call: Call, arguments: Any) -> ToolResult:
+    def infer(call: Call, arguments: Any) -> Awaitable[Any]:
         if arguments.priority > PRIORITY_OF_ALL and call.principal.tier < Tier.OPERATOR:
             raise NotAllowed(f"$.priority: above {PRIORITY_OF_ALL} is for operators")
-        answer = await submit(_request(manifest.name, call, arguments, shape.given(sources, call, arguments)))
-        return _answered(result, answer)
+        request = _request(manifest.name, call, arguments, shape.given(sources, call, arguments))
+        return submit(request, lambda answer: call.answer(_answered(result, answer)))
 
     return Tool(
         name=f"infer_{manifest.name}",
@@ -159,7 +160,7 @@ def _answered(result: type[msgspec.Struct], answer: Answer) -> ToolResult:
     finding = answer.finding
     fields = {name: getattr(finding, name) for name in finding.__struct_fields__}
     images = (Image(data=answer.annotated_png, mime="image/png"),) if answer.annotated_png else ()
-    return ToolResult(structured=result(**fields, ran=ran), text=describe(finding), images=images)
+    return ToolResult(structured=result(**fields, ran=ran), text=describe(finding), content=images)
 
 
 def _result(manifest: Manifest) -> type[msgspec.Struct]:

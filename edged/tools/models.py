@@ -10,14 +10,20 @@ from msgspec import Meta
 
 from edged.inference.manifest import Manifest, Name, Variant, Version
 from edged.inference.models.library import Slot
-from edged.inference.trial.report import Report, TensorInfo
-from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
+from edged.inference.trial.report import Report
+from edged.mcp.catalog import Annotations, Call, Link, Tier, Tool, ToolResult
 from edged.tools.arguments import Bytes, Sources
 from edged.tools.device import READ_ONLY, Nothing
+from edged.tools.uris import JSON, model_uri
 
 CHANGES = Annotations(read_only=False, destructive=False, idempotent=True)
+RETURNS = Annotations(read_only=False, destructive=False, idempotent=False)
+"""A second rollback undoes the first."""
 DESTROYS = Annotations(read_only=False, destructive=True, idempotent=True)
+"""Destructive is what no other tool can undo. To do it twice is an error the second time, and changes nothing."""
 
+LINES_MAX = 20
+"""Of a list as text."""
 
 Progress = Callable[[str, int], None]
 """What is being done, and how many bytes that read."""
@@ -65,8 +71,6 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float | None
     invoke_ms: float | None
     memory_bytes: int | None
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
 
     @classmethod
     def of(cls, variant: Variant, report: Report | None) -> VariantEntry:
@@ -77,16 +81,16 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
             accuracy=variant.accuracy,
             invoke_ms=round(report.invoke_ms, 3) if report else None,
             memory_bytes=report.memory_bytes if report else None,
-            inputs=report.inputs if report else (),
-            outputs=report.outputs if report else (),
         )
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One installed version."""
+    """One installed version; its resource has the rest."""
 
     name: str
     version: str
+    uri: str
+    """Resource with what it takes and gives, its tensors, its labels and what it has done."""
     state: str
     """active, ready, or quarantined."""
     reason: str | None
@@ -105,6 +109,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             name=slot.name,
             version=slot.version,
+            uri=model_uri(slot.name),
             state=slot.state.value,
             reason=slot.reason,
             previous=slot.previous,
@@ -119,7 +124,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entries(msgspec.Struct, frozen=True, kw_only=True):
-    """Every installed version, by name, newest first."""
+    """Every installed version, by name and version."""
 
     models: list[Entry]
 
@@ -129,7 +134,9 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: str | None
+    """None for all of them."""
     state: str
+    """active, ready, or removed."""
 
 
 class Models(Protocol):
@@ -188,7 +195,7 @@ class ModelTools:
                 description="Makes the version that served before the active one serve again.",
                 arguments=WhichModel,
                 handler=self._rollback,
-                annotations=Annotations(read_only=False, destructive=False, idempotent=False),
+                annotations=RETURNS,
                 **operator,
             ),
             Tool(
@@ -204,8 +211,7 @@ class ModelTools:
 
     async def _list(self, _call: Call, _arguments: Nothing) -> ToolResult:
         entries = await self._models.entries()
-        lines = [f"{entry.name} {entry.version} {entry.state}" for entry in entries]
-        return ToolResult(structured=Entries(models=entries), text="\n".join(lines) or "no models installed")
+        return ToolResult(structured=Entries(models=entries), text=_listed(entries))
 
     async def _add(self, call: Call, arguments: Add) -> ToolResult:
         files = {
@@ -238,8 +244,20 @@ class ModelTools:
         return _changed(arguments.name, arguments.version, "removed")
 
 
+def _listed(entries: list[Entry]) -> str:
+    """A line a version; a few names stand for many, which are in the structured answer."""
+    lines = [f"{entry.name} {entry.version} {entry.state}" for entry in entries[:LINES_MAX]]
+    if more := len(entries) - len(lines):
+        lines.append(f"and {more} more")
+    return "\n".join(lines) or "no models installed"
+
+
 def _changed(name: str, version: str | None, state: str) -> ToolResult:
+    """What was done, and where to go on: the tool to call, the resource to read."""
+    then = f"; call infer_{name}" if state == "active" else ""
+    link = Link(uri=model_uri(name), name=name, description=f"Model {name}", mime=JSON)
     return ToolResult(
         structured=Changed(name=name, version=version, state=state),
-        text=f"{name} {version or '(every version)'}: {state}",
+        text=f"{name} {version or '(every version)'}: {state}{then}",
+        content=() if state == "removed" else (link,),
     )

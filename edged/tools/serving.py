@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edged.inference.request import Request
     from edged.inference.scheduler import Scheduler
     from edged.inference.values import Answer
+    from edged.inference.worker import Reply
 
 LOG = logging.getLogger(__name__)
 
@@ -103,11 +104,11 @@ class Serving:
 
     # inside
 
-    async def _submit(self, request: Request) -> Answer:
+    def _submit(self, request: Request, reply: Reply) -> asyncio.Future[Answer]:
         assert self._scheduler is not None  # noqa: S101 - a model is active, so `_follow` has started it
         if request.stream is not None:
             self._close_streams_with(request.peer)
-        return await self._scheduler.submit(request)
+        return self._scheduler.submit(request, reply)
 
     async def _changed(self, change: Callable[[], Slot]) -> Entry:
         slot = await self._disk.run(change)
@@ -139,7 +140,7 @@ class Serving:
 
     def _withdraw(self, name: str) -> None:
         assert self._scheduler is not None  # noqa: S101 - the model was served
-        self._catalog.remove(f"infer_{name}")
+        self._catalog.tools.remove(f"infer_{name}")
         self._scheduler.withdraw(name)
 
     def _readable(self) -> list[Manifest]:

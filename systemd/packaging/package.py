@@ -11,7 +11,7 @@ import string
 import subprocess
 from pathlib import Path
 
-UNITS = ("edged.service", "edged.socket", "edged-kernels.service")
+UNITS = ("edged.service", "edged.socket", "edged-http.socket", "edged-kernels.service")
 SCRIPTS = ("postinst", "prerm", "postrm")
 
 

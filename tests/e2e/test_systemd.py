@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.http_talk import HttpTalk, modern
 from tests.rig.line_client import call
 from tests.rig.systemd_box import Box, boot
 
@@ -42,7 +43,7 @@ def machine() -> Iterator[Box]:
         (box.root / "opt/edged/bin/python").symlink_to(interpreter)
         box.write("/usr/lib/sysusers.d/edged.conf", (UNITS / "edged.sysusers").read_text())
         box.write("/usr/lib/tmpfiles.d/edged.conf", (UNITS / "edged.tmpfiles").read_text())
-        for unit in ("edged.service", "edged.socket", "edged-kernels.service"):
+        for unit in ("edged.service", "edged.socket", "edged-http.socket", "edged-kernels.service"):
             box.write(f"/usr/lib/systemd/system/{unit}", (UNITS / unit).read_text())
         box.check("systemd-sysusers")
         box.check("systemd-tmpfiles", "--create", "edged.conf")
@@ -121,6 +122,21 @@ def test_a_stop_is_clean_and_leaves_the_socket_to_wake_the_daemon_again(box: Box
     assert box.property("edged.service", "Result") == "success"
     assert box.property("edged.socket", "ActiveState") == "active"
     assert hears(box)
+
+
+def test_the_http_socket_is_not_there_until_it_is_asked_for_and_then_wakes_the_daemon(box: Box) -> None:
+    http = box.root / SOCKET.replace("mcp.sock", "http.sock")
+    assert hears(box)
+    assert not http.exists()
+    box.check("systemctl", "stop", "edged.service")
+    box.check("systemctl", "start", "edged-http.socket")
+    try:
+        with HttpTalk(http) as talk:
+            assert talk.ask(modern("server/discover")).status == 200
+        assert hears(box)
+    finally:
+        box.check("systemctl", "stop", "edged-http.socket", "edged.service")
+    assert not http.exists()
 
 
 def test_stopping_the_socket_removes_its_file(machine: Box) -> None:

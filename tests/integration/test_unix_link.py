@@ -16,7 +16,7 @@ import pytest
 
 from edged.errors import DeadlineExceeded, DeviceError, Unreachable
 from edged.links.config import UnixConfig
-from edged.links.unix import bind, peer_of
+from edged.links.listening import bind, peer_of
 from edged.links.unix_client import UnixClient
 from edged.mcp.client import Progress, RpcError
 from tests.rig.echo_server import PIXEL

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
+import json
 import os
 import resource
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from edged.links.config import UnixConfig
-from edged.links.unix import UnixLink, bind
+from edged.links.listening import bind
+from edged.links.unix import UnixLink
+from edged.links.unix_connection import Connection
 from edged.mcp.access import Access
+from edged.mcp.catalog import Call, Tier, Tool, ToolResult
 from edged.mcp.config import AccessConfig, McpConfig
 from edged.mcp.server import Server
-from tests.rig.echo_server import server
+from tests.rig.echo_server import Nothing, server
 from tests.rig.talk import AsyncTalk, request
 
 
@@ -95,21 +102,138 @@ def test_the_last_places_are_for_operators(tmp_path: Path, operator: bool) -> No
     run(scenario)
 
 
-def test_a_peer_that_does_not_read_what_comes_by_itself_is_dropped(
+def test_a_peer_that_does_not_read_what_its_calls_send_is_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def shout(call: Call, _arguments: Nothing) -> ToolResult:
+        for n in itertools.count():
+            call.log("info", "x" * 10_000, str(n))
+            await asyncio.sleep(0)
+        raise AssertionError
+
+    async def scenario() -> None:
+        path = tmp_path / "s"
+        limits = McpConfig(write_buffer_max_bytes=65_536)
+        async with linked(path, limits=limits) as (link, offered), await talk(path) as deaf:
+            offered.catalog.put(
+                Tool(name="shout", title="", description="", arguments=Nothing, handler=shout, tier=Tier.READ)
+            )
+            hello = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "x", "version": "1"},
+            }
+            for method, params in (
+                ("initialize", hello),
+                ("logging/setLevel", {"level": "info"}),
+                ("tools/call", {"name": "shout"}),
+            ):
+                message = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+                await deaf.send(json.dumps(message).encode())
+            assert (await deaf.take())["id"] == "initialize"
+            await until(lambda: not link.peers)
+
+    run(scenario)
+    assert "reason=does-not-read" in caplog.text
+
+
+def test_a_listener_that_does_not_read_is_kept_and_later_told_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "s"
+        async with linked(path) as (link, offered), await talk(path) as deaf:
+            wanted = {"notifications": {"toolsListChanged": True}}
+            await deaf.send(request("subscriptions/listen", wanted, "s" * 10_000))
+            assert (await deaf.take())["method"] == "notifications/subscriptions/acknowledged"
+            tool = offered.catalog.tools.get("echo")
+            assert tool is not None
+            (connection,) = link._connections
+            assert isinstance(connection, Connection)
+            told = 1  # what is held back is told once
+            while not connection.congested:
+                offered.catalog.put(tool)
+                told += 1
+            for _ in range(1000):
+                offered.catalog.put(tool)
+            for _ in range(told):
+                assert (await deaf.take())["method"] == "notifications/tools/list_changed"
+            assert (await deaf.call("echo", {"text": "x"}))["id"] == 1
+
+    run(scenario)
+
+
+@contextmanager
+def answering_thread(offered: Server, bytes_each: int) -> Iterator[None]:
+    """Offer `elsewhere`, whose calls a thread answers."""
+    calls: SimpleQueue[tuple[Call, asyncio.Future[None]] | None] = SimpleQueue()
+    loop = asyncio.get_running_loop()
+
+    def elsewhere(call: Call, _arguments: Nothing) -> asyncio.Future[Any]:
+        ended = loop.create_future()
+        calls.put((call, ended))
+        return ended
+
+    def finish(ended: asyncio.Future[None]) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    def work() -> None:
+        while (item := calls.get()) is not None:
+            call, ended = item
+            call.answer(ToolResult(structured={}, text="x" * bytes_each))()
+            loop.call_soon_threadsafe(finish, ended)
+
+    offered.catalog.put(
+        Tool(
+            name="elsewhere",
+            title="Elsewhere",
+            description="answered by a thread",
+            arguments=Nothing,
+            handler=elsewhere,
+            tier=Tier.READ,
+        )
+    )
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        calls.put(None)
+        thread.join()
+
+
+def test_answers_of_a_thread_and_of_the_loop_keep_to_their_lines(tmp_path: Path) -> None:
+    """Also where the peer reads so slowly that either has to wait in the middle of a message."""
+
+    async def scenario() -> None:
+        path = tmp_path / "s"
+        async with linked(path) as (_, offered), await talk(path) as peer:
+            with answering_thread(offered, 100_000):
+                here = {"name": "echo", "arguments": {"text": "y" * 1000, "times": 50}}
+                for _ in range(20):
+                    texts = [
+                        request("tools/call", {"name": "elsewhere", "arguments": {}} if i % 2 else here, i)
+                        for i in range(10)
+                    ]
+                    await peer.send(*texts)
+                    answers = [await peer.take() for _ in texts]
+                    assert sorted(answer["id"] for answer in answers) == list(range(10))
+                    assert all("result" in answer for answer in answers)
+
+    run(scenario)
+
+
+def test_a_peer_that_does_not_read_what_a_thread_answers_is_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         path = tmp_path / "s"
         limits = McpConfig(write_buffer_max_bytes=65_536)
         async with linked(path, limits=limits) as (link, offered), await talk(path) as deaf:
-            wanted = {"notifications": {"toolsListChanged": True}}
-            await deaf.send(request("subscriptions/listen", wanted, "s" * 10_000))
-            assert (await deaf.take())["method"] == "notifications/subscriptions/acknowledged"
-            tool = offered.catalog.get("echo")
-            assert tool is not None
-            while link.peers:
-                offered.catalog.put(tool)
-                await asyncio.sleep(0)
+            with answering_thread(offered, 300_000):
+                asked = {"name": "elsewhere", "arguments": {}}
+                await deaf.send(*(request("tools/call", asked, i) for i in range(8)))
+                await until(lambda: bool(link.peers))
+                await until(lambda: not link.peers)
 
     run(scenario)
     assert "reason=does-not-read" in caplog.text
@@ -118,7 +242,7 @@ def test_a_peer_that_does_not_read_what_comes_by_itself_is_dropped(
 def test_running_out_of_descriptors_pauses_accepting_and_harms_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edged.links.unix._RETRY_ACCEPT_S", 0.01)
+    monkeypatch.setattr("edged.links.listening._RETRY_ACCEPT_S", 0.01)
 
     async def scenario() -> None:
         path = tmp_path / "s"

@@ -17,6 +17,11 @@ MODERN = {
 }
 
 
+def envelope(capabilities: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """The `_meta` of a request of the stateless era."""
+    return {**MODERN, "io.modelcontextprotocol/clientCapabilities": capabilities or {}, **more}
+
+
 class Later:
     """Work of a tool that ends when the test says so: the desk settles it, and awaits nothing."""
 
@@ -28,18 +33,25 @@ class Later:
 class Desk:
     """The outlet of one conversation, and its other end."""
 
-    def __init__(self, server: Server, tier: Tier = Tier.OPERATOR) -> None:
+    def __init__(self, server: Server, tier: Tier = Tier.OPERATOR, name: str = "uid:1000") -> None:
         self.sent: list[Any] = []
         self.working: dict[InFlight, Awaitable[object]] = {}
         self.cancelled: list[InFlight] = []
         self.callbacks: list[Callable[[], None]] = []
         self.descriptors: list[int] = []
+        self.congested = False
         self._server = server
-        self.conversation = server.connect(self, Principal("uid:1000", ("users",), tier))
+        self.conversation = server.connect(self, Principal(name, ("users",), tier))
 
     def send(self, message: bytes) -> None:
         assert b"\n" not in message
         self.sent.append(json.loads(message))
+
+    def send_from_thread(self, message: bytes) -> None:
+        self.send(message)
+
+    def send_about(self, _request_id: int | str | None, message: bytes) -> None:
+        self.send(message)
 
     def work(self, call: InFlight, work: Awaitable[object]) -> None:
         self.working[call] = work
@@ -73,19 +85,34 @@ class Desk:
         assert answer["id"] == request_id
         return answer
 
-    def ask_modern(self, method: str, params: dict[str, Any] | None = None, request_id: int | str = 1) -> Any:
+    def ask_modern(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        request_id: int | str = 1,
+        **meta: Any,
+    ) -> Any:
         """Send a request with the envelope of the stateless era; give the one answer."""
-        return self.ask(method, {**(params or {}), "_meta": MODERN}, request_id)
+        return self.ask(method, {**(params or {}), "_meta": envelope(**meta)}, request_id)
+
+    def begin(self, method: str, params: dict[str, Any], request_id: int | str = 1) -> list[Any]:
+        """Send a request as the conversation stands; give what was sent because of it."""
+        message = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+        return self.tell(json.dumps(message))
+
+    def reply(self, request_id: int | str, **members: Any) -> list[Any]:
+        """Answer a request of the server's, with a `result` or an `error`; give what was sent because of it."""
+        return self.tell(json.dumps({"jsonrpc": "2.0", "id": request_id, **members}))
 
     def notify(self, method: str, params: dict[str, Any] | None = None) -> list[Any]:
         """Send a notification; give what was sent because of it."""
         return self.tell(json.dumps({"jsonrpc": "2.0", "method": method, "params": params or {}}))
 
-    def shake_hands(self, version: str) -> Any:
+    def shake_hands(self, version: str, **capabilities: Any) -> Any:
         """Agree on a revision of the handshake era; give the server's result."""
         params = {
             "protocolVersion": version,
-            "capabilities": {},
+            "capabilities": capabilities,
             "clientInfo": {"name": "test", "version": "0"},
         }
         result = self.ask("initialize", params)["result"]

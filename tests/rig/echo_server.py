@@ -116,7 +116,7 @@ def _fail(_call: Call, _arguments: Nothing) -> ToolResult:
 
 
 def _paint(_call: Call, _arguments: Nothing) -> ToolResult:
-    return ToolResult(structured=Said(text="a pixel"), text="a pixel", images=(Image(PIXEL, "image/png"),))
+    return ToolResult(structured=Said(text="a pixel"), text="a pixel", content=(Image(PIXEL, "image/png"),))
 
 
 def _measure(call: Call, _params: Nothing) -> Size:
@@ -134,7 +134,7 @@ def catalog() -> Catalog:
     offered = Catalog()
 
     def remove(_call: Call, arguments: Echo) -> ToolResult:
-        offered.remove(arguments.text)
+        offered.tools.remove(arguments.text)
         return ToolResult(structured=Said(text=arguments.text), text="removed")
 
     for name, arguments, result, handler, tier in (

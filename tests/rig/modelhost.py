@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edged.cli.resources import document
 from edged.errors import EdgedError, Unreachable
 from edged.links.unix_client import UnixClient
 from edged.mcp.client import CallResult
@@ -110,9 +111,8 @@ class ModelHost:
     def _invoke(self, name: str, seed: int) -> CallResult:
         """One inference with arbitrary numbers in every input."""
         random = np.random.default_rng(seed)
-        listed = self._client.call_tool("models_list").structured["models"]
-        (entry,) = [entry for entry in listed if entry["name"] == name]
-        shapes = [tensor["shape"] for tensor in entry["variants"][0]["inputs"]]
+        variants = document(self._client, f"edged://models/{name}")["versions"][0]["variants"]
+        shapes = [tensor["shape"] for tensor in variants[0]["inputs"]]
         tensors = [random.uniform(-4, 4, int(np.prod(shape))).round(3).tolist() for shape in shapes]
         return self._client.call_tool(f"infer_{name}", {"tensors": tensors}, timeout_s=INVOKE_S)
 

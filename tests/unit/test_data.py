@@ -44,5 +44,10 @@ def test_the_wheel_carries_units_and_manifests_and_no_script(tmp_path: Path) -> 
     )
     (wheel,) = tmp_path.glob("*.whl")
     names = {name.partition("edged/_data/")[2] for name in zipfile.ZipFile(wheel).namelist()} - {""}
-    assert {"systemd/edged.service", "systemd/edged.socket", "systemd/edged.toml"} <= names
+    assert {
+        "systemd/edged.service",
+        "systemd/edged.socket",
+        "systemd/edged-http.socket",
+        "systemd/edged.toml",
+    } <= names
     assert not [name for name in names if name.endswith(".py")]

@@ -18,6 +18,9 @@ from edged.inference.values import Layout, Picture, Placement
 
 _PLANS_A_THREAD = 16
 
+CANDIDATES_MAX = 1000
+"""Boxes that enter suppression, surest first: it is quadratic, and a caller sets the threshold."""
+
 _UINT8 = np.dtype(np.uint8)
 
 Floats = NDArray[np.float32]
@@ -32,6 +35,36 @@ class Fit(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
     """The shapes an output may have."""
     run: Callable[[NDArray[np.uint8], NDArray[Any]], None]
+
+
+class NotFinite(Exception):
+    """A tensor holds NaN or infinity."""
+
+
+class Anchored(ABC):
+    """Reads boxes off an SSD's raw outputs, within one set of anchors."""
+
+    def __init__(self, anchors: Floats, columns: int, classes: int) -> None:
+        self._anchors = anchors
+        self._shapes = (len(anchors), columns), (len(anchors), classes)
+
+    def __call__(
+        self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
+    ) -> Floats:
+        """Rows of class, logit, x0, y0, x1, y1 and keypoints in input pixels, surest first, ties by anchor.
+
+        A box goes when its IoU with a kept one of its class exceeds the threshold. Of those whose best logit
+        reaches `least`, the surest `CANDIDATES_MAX` are considered. Raises NotFinite.
+        """
+        boxes, kinds = self._shapes
+        return self._read(
+            _flat(raw).reshape(boxes), _flat(logits).reshape(kinds), least, iou_threshold, results_max
+        )
+
+    @abstractmethod
+    def _read(
+        self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
+    ) -> Floats: ...
 
 
 class _Plans(threading.local):
@@ -70,19 +103,16 @@ class Kernels(ABC):
         how.run(pixels, out)
         return how.placement
 
-    def nms(self, boxes: Floats, scores: Floats, iou_threshold: float, max_results: int) -> Indices:
-        """Indices of the boxes (N, 4; x0, y0, x1, y1) that greedy suppression keeps, by falling score, ties by index.
+    def anchored(self, anchors: Floats, columns: int, classes: int) -> Anchored:
+        """A reader of SSD outputs over these anchors (N, 2), middles in input pixels; it belongs to one thread.
 
-        A box goes when its IoU with a kept one exceeds the threshold. Scores must be finite.
+        A raw box has `columns` numbers: middle and size, then keypoints, all but the size relative to its anchor.
         """
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+        if anchors.ndim != 2 or anchors.shape[1] != 2 or columns < 4 or classes < 1:
             raise BadArgument(
-                f"boxes: expected (N, 4) beside scores (N,), not {boxes.shape} and {scores.shape}"
+                f"anchors: expected (N, 2) beside at least 4 columns and 1 class, not {anchors.shape}"
             )
-        order = np.argsort(-_flat(scores), kind="stable")
-        if max_results < 1 or not order.size:
-            return order[:0]
-        return self._nms(_flat(boxes), order, iou_threshold, max_results)
+        return self._anchored(_flat(anchors), columns, classes)
 
     def top_k(self, scores: Floats, k: int) -> Indices:
         """Indices of the `k` highest of scores (N,), falling, ties by index. Scores must be finite."""
@@ -131,7 +161,7 @@ class Kernels(ABC):
     @abstractmethod
     def _prepare(self, layout: Layout, height: int, width: int, target: Target) -> Fit: ...
     @abstractmethod
-    def _nms(self, boxes: Floats, order: Indices, iou_threshold: float, max_results: int) -> Indices: ...
+    def _anchored(self, anchors: Floats, columns: int, classes: int) -> Anchored: ...
     @abstractmethod
     def _top_k(self, scores: Floats, k: int) -> Indices: ...
     @abstractmethod

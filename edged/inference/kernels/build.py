@@ -198,6 +198,8 @@ def emit(modules: Iterator[tuple[str, str]], stamp: Stamp) -> bytes:
                 value.linkage = "internal"
         whole.link_in(module)
     whole.verify()
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
     target = binding.Target.from_default_triple()
     machine = target.create_target_machine(
         cpu=stamp.cpu, features=stamp.features, opt=3, reloc="pic", codemodel="small"

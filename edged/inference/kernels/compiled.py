@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.inference.kernels import audio
-from edged.inference.kernels.backend import Fit, Floats, Indices, Kernels, shapes
+from edged.inference.kernels.backend import (
+    CANDIDATES_MAX,
+    Anchored,
+    Fit,
+    Floats,
+    Indices,
+    Kernels,
+    NotFinite,
+    shapes,
+)
 from edged.inference.kernels.frontend import MicroFrontend, tables
 from edged.inference.kernels.plans import Target, plan
 from edged.inference.values import Layout
@@ -40,19 +49,8 @@ class CompiledKernels(Kernels):
 
         return Fit(tables.placement, layout.shape(height, width), shapes(target), run)
 
-    def _nms(self, boxes: Floats, order: Indices, iou_threshold: float, max_results: int) -> Indices:
-        order = order.astype(np.int64, copy=False)
-        gone, kept = np.zeros(order.size, np.uint8), np.empty(order.size, np.int64)
-        found = self._functions["nms"](
-            _address(boxes),
-            _address(order),
-            order.size,
-            iou_threshold,
-            max_results,
-            _address(gone),
-            _address(kept),
-        )
-        return kept[:found].astype(np.intp, copy=False)
+    def _anchored(self, anchors: Floats, columns: int, classes: int) -> Anchored:
+        return _CompiledAnchored(self._functions["anchored"], anchors, columns, classes)
 
     def _top_k(self, scores: Floats, k: int) -> Indices:
         best = np.empty(k, np.int64)
@@ -77,6 +75,34 @@ class CompiledKernels(Kernels):
 
     def _all_finite(self, x: Floats) -> bool:
         return bool(self._functions["all_finite"](_address(x), x.size))
+
+
+class _CompiledAnchored(Anchored):
+    def __init__(self, run: Any, anchors: Floats, columns: int, classes: int) -> None:
+        super().__init__(anchors, columns, classes)
+        self._run = run
+        self._room = min(len(anchors), CANDIDATES_MAX)
+        self._found = np.empty((0, 2 + columns), np.float32)
+        self._scratch = [
+            np.empty(self._room * each, kind)
+            for each, kind in ((1, np.int64), (1, np.int64), (1, np.float32), (4, np.float32), (1, np.uint8))
+        ]
+        self._scratch_at = [_address(array) for array in self._scratch]
+
+    def _read(
+        self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
+    ) -> Floats:
+        results_max = min(results_max, self._room)
+        if results_max > len(self._found):
+            self._found = np.empty((results_max, self._found.shape[1]), np.float32)
+        found = self._run(
+            _address(raw), _address(logits), _address(self._anchors),
+            *raw.shape, logits.shape[1], least, iou_threshold, self._room, results_max,
+            *self._scratch_at, _address(self._found),
+        )  # fmt: skip
+        if found < 0:
+            raise NotFinite
+        return self._found[:found]
 
 
 class _CompiledMicroFrontend(MicroFrontend):

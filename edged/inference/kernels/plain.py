@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.inference.kernels import image
-from edged.inference.kernels.backend import Fit, Floats, Indices, Kernels, shapes
+from edged.inference.kernels.backend import (
+    CANDIDATES_MAX,
+    Anchored,
+    Fit,
+    Floats,
+    Indices,
+    Kernels,
+    NotFinite,
+    shapes,
+)
 from edged.inference.kernels.frontend import MicroFrontend
 from edged.inference.kernels.plain_audio import PlainMicroFrontend
 from edged.inference.kernels.plans import (
@@ -57,19 +66,8 @@ class PlainKernels(Kernels):
 
         return Fit(how.placement, layout.shape(height, width), shapes(target), run)
 
-    def _nms(self, boxes: Floats, order: Indices, iou_threshold: float, max_results: int) -> Indices:
-        x0, y0, x1, y1 = boxes.T
-        area = (x1 - x0) * (y1 - y0)
-        zero, threshold = np.float32(0), np.float32(iou_threshold)
-        kept: list[int] = []
-        while order.size and len(kept) < max_results:
-            first, rest = order[0], order[1:]
-            kept.append(int(first))
-            across = np.maximum(np.minimum(x1[first], x1[rest]) - np.maximum(x0[first], x0[rest]), zero)
-            down = np.maximum(np.minimum(y1[first], y1[rest]) - np.maximum(y0[first], y0[rest]), zero)
-            shared = across * down
-            order = rest[~(shared > threshold * (area[first] + area[rest] - shared))]
-        return np.array(kept, np.intp)
+    def _anchored(self, anchors: Floats, columns: int, classes: int) -> Anchored:
+        return _PlainAnchored(anchors, columns, classes)
 
     def _top_k(self, scores: Floats, k: int) -> Indices:
         return np.argsort(-scores, kind="stable")[:k]
@@ -88,6 +86,41 @@ class PlainKernels(Kernels):
 
     def _all_finite(self, x: Floats) -> bool:
         return bool(np.isfinite(x).all())
+
+
+class _PlainAnchored(Anchored):
+    def _read(
+        self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
+    ) -> Floats:
+        if not (np.isfinite(raw).all() and np.isfinite(logits).all()):
+            raise NotFinite
+        best = logits.max(axis=1)
+        likely = (best >= np.float32(least)).nonzero()[0]
+        likely = likely[np.argsort(-best[likely], kind="stable")[:CANDIDATES_MAX]]
+        raw, middles, half = raw[likely], self._anchors[likely], raw[likely, 2:4] * np.float32(0.5)
+        kinds = logits[likely].argmax(axis=1)
+        middle = raw[:, 0:2] + middles
+        points = raw[:, 4:] + np.resize(middles.T, (raw.shape[1] - 4, len(raw))).T
+        rows = np.column_stack((kinds, best[likely], middle - half, middle + half, points)).astype(np.float32)
+        return rows[_suppressed(rows[:, 2:6], kinds, iou_threshold, results_max)]
+
+
+def _suppressed(corners: Floats, kinds: Indices, iou_threshold: float, results_max: int) -> list[int]:
+    """Which of the boxes, surest first, stay."""
+    x0, y0, x1, y1 = corners.T
+    area = (x1 - x0) * (y1 - y0)
+    zero, threshold = np.float32(0), np.float32(iou_threshold)
+    order = np.arange(len(corners))
+    kept: list[int] = []
+    while order.size and len(kept) < results_max:
+        first, rest = order[0], order[1:]
+        kept.append(int(first))
+        across = np.maximum(np.minimum(x1[first], x1[rest]) - np.maximum(x0[first], x0[rest]), zero)
+        down = np.maximum(np.minimum(y1[first], y1[rest]) - np.maximum(y0[first], y0[rest]), zero)
+        shared = across * down
+        over = shared > threshold * (area[first] + area[rest] - shared)
+        order = rest[~(over & (kinds[rest] == kinds[first]))]
+    return kept
 
 
 def _exp(x: Floats) -> Floats:

@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 
 from edged.errors import DeviceError
 from edged.inference.kernels import native
-from edged.inference.kernels.backend import Kernels
+from edged.inference.kernels.backend import Anchored, Kernels, NotFinite
 from edged.inference.kernels.frontend import MicroFrontend
 from edged.inference.kernels.plain import PlainKernels
 from edged.inference.kernels.plans import Target
 
-__all__ = ["Chosen", "Kernels", "MicroFrontend", "Preference", "Target", "choose"]
+__all__ = ["Anchored", "Chosen", "Kernels", "MicroFrontend", "NotFinite", "Preference", "Target", "choose"]
 
 PACKAGED = Path(__file__).parents[2] / "_data" / "kernels"
 """Where a wheel or a distribution's package may bring a library for every CPU of its machine type."""

@@ -70,12 +70,17 @@ def dequantise_u8(raw: U8, out: F32, count: Count, scale: Real, zero_point: Real
     return 0
 
 
-def all_finite(values: F32, count: Count) -> Answer:
+def finite(values: F32, count: Number) -> Number:
     """1 where no number is NaN or infinite, else 0."""
     bad = 0
     for i in range(count):
         bad |= 0 if values[i] - values[i] == _ZERO else 1
     return 1 - bad
+
+
+def all_finite(values: F32, count: Count) -> Answer:
+    """1 where no number is NaN or infinite, else 0."""
+    return 1 if finite(values, count) else 0
 
 
 def top_k(scores: F32, count: Count, k: Count, best: I64) -> Answer:
@@ -93,7 +98,7 @@ def top_k(scores: F32, count: Count, k: Count, best: I64) -> Answer:
     return found
 
 
-HELPERS = (exp,)
+HELPERS = (exp, finite)
 KERNELS = (
     kernel(softmax, contract=True),
     kernel(sigmoid, contract=True),

@@ -53,6 +53,9 @@ class Decoder(NamedTuple):
 
     tensors: tuple[int, ...]
     read: Read
+    """Takes the tensors as float32, all finite."""
+    looks: bool = False
+    """Whether `read` raises NotFinite itself where they are not."""
 
 
 def decoder(manifest: Manifest, labels: Sequence[str], names: Sequence[str], kernels: Kernels) -> Decoder:
@@ -62,7 +65,9 @@ def decoder(manifest: Manifest, labels: Sequence[str], names: Sequence[str], ker
         case Classification():
             return Decoder((output.tensor,), _Classes(output, labels, kernels))
         case Ssd() if isinstance(given, ImageInput):
-            return Decoder((output.boxes, output.scores), Anchored(output, given, labels, kernels))
+            return Decoder(
+                (output.boxes, output.scores), Anchored(output, given, labels, kernels), looks=True
+            )
         case Detection() if isinstance(given, ImageInput):
             count = () if output.count is None else (output.count,)
             return Decoder(

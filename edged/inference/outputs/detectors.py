@@ -15,9 +15,6 @@ from edged.inference.values import Box, Object, Objects, Placement, Point
 if TYPE_CHECKING:
     from edged.inference.kernels.seam import Kernels
 
-CANDIDATES_MAX = 1000
-"""Boxes that enter suppression, surest first: it is quadratic, and a caller sets the threshold."""
-
 
 class Scene(NamedTuple):
     """What an output is read against: where the picture landed and its full size, or the given numbers."""
@@ -41,50 +38,31 @@ class Anchored:
     def __init__(self, output: Ssd, given: ImageInput, labels: Sequence[str], kernels: Kernels) -> None:
         self._output = output
         self._labels = labels
-        self._kernels = kernels
-        self._anchors = anchors(output.strides, given.width, given.height)
+        columns = 4 + 2 * len(output.keypoints)
+        self._read = kernels.anchored(
+            anchors(output.strides, given.width, given.height), columns, len(labels)
+        )
 
     def __call__(self, outputs: Sequence[NDArray[np.float32]], scene: Scene, asked: Asked) -> Objects:
-        """Suppressed per class, surest first."""
-        count, classes = len(self._anchors), len(self._labels)
-        raw, logits = outputs[0].reshape(count, -1), outputs[1].reshape(count, classes)
-        best = logits[:, 0] if classes == 1 else logits.max(axis=1)
-        likely = self._likely(
-            best, self._output.score_threshold if asked.threshold is None else asked.threshold
-        )
-        if not likely.size:
-            return Objects([], scene.width, scene.height)
-        raw, centres, best = raw[likely], self._anchors[likely], best[likely]
-        kinds = None if classes == 1 else logits[likely].argmax(axis=1)
-        most = min(self._output.max_results, asked.top_k or self._output.max_results)
-        corners = _corners(raw, centres)
-        separate = corners if kinds is None else _apart(corners, kinds)
-        kept = self._kernels.nms(
-            separate, best, self._output.iou_threshold, most
-        )  # logits order as scores do
-        objects = []
-        for i in kept.tolist():
-            box = _box(corners[i].tolist(), scene)
-            if box is not None:
-                label = self._labels[0 if kinds is None else kinds[i]]
-                points = self._points(raw[i].tolist(), centres[i].tolist(), scene)
-                objects.append(Object(label, round(_sigmoid(float(best[i])), 4), box, points))
-        return Objects(objects, scene.width, scene.height)
+        """Suppressed per class, surest first; raises NotFinite."""
+        output = self._output
+        least = output.score_threshold if asked.threshold is None else asked.threshold
+        most = min(output.max_results, asked.top_k or output.max_results)
+        rows = self._read(outputs[0], outputs[1], _logit(least), output.iou_threshold, most)
+        found = [self._object(row, scene) for row in rows.tolist()]
+        return Objects([each for each in found if each is not None], scene.width, scene.height)
 
-    def _likely(self, best: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:
-        """Indices of the logits that reach a score, at most CANDIDATES_MAX of them."""
-        likely = (best >= _logit(threshold)).nonzero()[0]
-        if likely.size > CANDIDATES_MAX:
-            likely = likely[self._kernels.top_k(best[likely], CANDIDATES_MAX)]
-        return likely
-
-    def _points(self, raw: Sequence[float], centre: Sequence[float], scene: Scene) -> list[Point]:
+    def _object(self, row: Sequence[float], scene: Scene) -> Object | None:
+        """One row of `kernels.Anchored`; None where it lies outside the picture."""
+        box = _box(row[2:6], scene)
+        if box is None:
+            return None
         scale_x, scale_y, offset_x, offset_y = scene.placement
-        x, y = centre[0] - offset_x, centre[1] - offset_y
-        return [
-            Point(name, round((raw[at] + x) / scale_x, 2), round((raw[at + 1] + y) / scale_y, 2))
-            for at, name in zip(range(4, len(raw), 2), self._output.keypoints, strict=False)
+        points = [
+            Point(name, round((x - offset_x) / scale_x, 2), round((y - offset_y) / scale_y, 2))
+            for name, x, y in zip(self._output.keypoints, row[6::2], row[7::2], strict=True)
         ]
+        return Object(self._labels[int(row[0])], round(_sigmoid(row[1]), 4), box, points)
 
 
 class Detected:
@@ -145,23 +123,6 @@ def _logit(score: float) -> float:
 
 def _sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
-
-
-def _corners(raw: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, 4) x0, y0, x1, y1 in input pixels from offsets and sizes relative to anchors."""
-    corners = np.empty((len(raw), 4), np.float32)
-    middle, half = raw[:, 0:2] + centres, raw[:, 2:4] * np.float32(0.5)
-    np.subtract(middle, half, out=corners[:, 0:2])
-    np.add(middle, half, out=corners[:, 2:4])
-    return corners
-
-
-def _apart(corners: NDArray[np.float32], kinds: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Move each class to a place of its own, so that suppression never crosses classes."""
-    if not kinds.any():
-        return corners
-    span = float(np.abs(corners).max()) * 2 + 1
-    return (corners + (kinds * span)[:, None]).astype(np.float32)
 
 
 def _box(corners: Sequence[float], scene: Scene) -> Box | None:

@@ -29,17 +29,19 @@ def stored(values: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
 
 def real(raw: NDArray[Any], spec: TensorSpec, model: str, kernels: Kernels) -> NDArray[np.float32]:
     """An output tensor as float32; raises BadOutput where it is not finite."""
-    if raw.dtype == np.float32:
-        values: NDArray[np.float32] = raw
-    elif raw.dtype.kind == "f":
-        values = raw.astype(np.float32)
-    elif spec.scale and raw.dtype in (np.int8, np.uint8):
-        return kernels.dequantise(raw, spec.scale, spec.zero_point)
-    else:
-        return (raw.astype(np.float32) - spec.zero_point) * np.float32(spec.scale or 1.0)
-    if not kernels.all_finite(values):
+    values = floats(raw, spec, kernels)
+    if raw.dtype.kind == "f" and not kernels.all_finite(values):
         raise BadOutput(f"model {model}: output tensor {spec.name!r} holds NaN or infinity")
     return values
+
+
+def floats(raw: NDArray[Any], spec: TensorSpec, kernels: Kernels) -> NDArray[np.float32]:
+    """An output tensor as float32, whatever it holds."""
+    if raw.dtype.kind == "f":
+        return raw.astype(np.float32, copy=False)
+    if spec.scale and raw.dtype in (np.int8, np.uint8):
+        return kernels.dequantise(raw, spec.scale, spec.zero_point)
+    return (raw.astype(np.float32) - spec.zero_point) * np.float32(spec.scale or 1.0)
 
 
 def numbers(values: Mapping[str, float] | Sequence[float], names: Sequence[str]) -> NDArray[np.float64]:

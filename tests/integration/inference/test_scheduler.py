@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from asyncio import Future
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -175,6 +177,28 @@ async def test_concurrency_counts_what_is_queued_and_what_runs_over_all_models(h
             with pytest.raises(Throttled, match="2 inferences are in the daemon"):
                 await here.ask()
     assert isinstance(await here.ask(), Answer)
+
+
+def _discard(_: object) -> None: ...
+
+
+@scenario()
+async def test_whoever_has_its_answer_may_ask_again_at_once_although_nothing_else_may_run(here: Room) -> None:
+    await here.ask()
+    here.limits.value = Limits(concurrency=1)
+    loop, again = asyncio.get_running_loop(), asyncio.Event()
+    asked: list[Future[Answer]] = []
+
+    def ask_again() -> None:  # ahead of what the thread tells the loop after it has sent
+        asked.append(here.scheduler.submit(room.request("tiny", (1.0, 2.0))))
+        again.set()
+
+    def reply(_answer: Answer) -> Callable[[], None]:
+        return lambda: _discard(loop.call_soon_threadsafe(ask_again))
+
+    await here.scheduler.submit(room.request("tiny", (1.0, 2.0)), reply)
+    await again.wait()
+    assert isinstance(await asked[0], Answer)
 
 
 @scenario(preload=["*"])

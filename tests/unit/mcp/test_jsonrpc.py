@@ -11,6 +11,8 @@ from edged.mcp.jsonrpc import (
     PARSE_ERROR,
     Failure,
     Malformed,
+    Message,
+    Response,
     error,
     notification,
     parse,
@@ -91,7 +93,6 @@ def test_what_is_no_message_is_refused_with_the_id_that_can_be_read(
 @pytest.mark.parametrize(
     "text",
     [
-        b'{"jsonrpc":"2.0","id":7,"result":{}}',
         b'{"jsonrpc":"2.0","error":{"code":-32700,"message":"x"}}',
         b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x"}}',
     ],
@@ -100,9 +101,18 @@ def test_a_response_wants_no_answer_lest_two_peers_err_at_each_other_for_ever(te
     assert parse(text, 64) is None
 
 
+def test_an_answer_to_a_request_of_ours_is_taken_for_one() -> None:
+    answer = parse(b'{"jsonrpc":"2.0","id":7,"result":{"action":"accept"}}', 64)
+    assert isinstance(answer, Response)
+    assert (answer.id, answer.error) == (7, UNSET)
+    refusal = parse(b'{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"no"}}', 64)
+    assert isinstance(refusal, Response)
+    assert refusal.result is UNSET
+
+
 def test_of_a_repeated_key_the_last_counts_as_for_every_parser() -> None:
     message = parse(b'{"jsonrpc":"2.0","id":1,"id":2,"method":"a","method":"b"}', 64)
-    assert message is not None
+    assert isinstance(message, Message)
     assert (message.id, message.method) == (2, "b")
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edged.errors import NotReady
-from edged.mcp.catalog import Blob, Tier
+from edged.mcp.catalog import Blob, Tier, ToolResult
 from edged.mcp.config import McpConfig
 from edged.mcp.legacy import REVISIONS
 from edged.mcp.server import Server
@@ -20,6 +20,12 @@ from tests.rig.echo_server import INFO, METHODS, catalog
 from tests.rig.late import late_catalog
 
 LARGE = "AAAA" * 2000
+OFFERS = {
+    "tools": {"listChanged": True},
+    "resources": {"subscribe": True, "listChanged": True},
+    "prompts": {"listChanged": True},
+    "logging": {},
+}
 SERVER_INFO = {"io.modelcontextprotocol/serverInfo": {"name": "echo", "version": "1", "title": "Echo"}}
 
 
@@ -52,7 +58,7 @@ class TestTheStatelessEra:
             "resultType": "complete",
             "_meta": SERVER_INFO,
             "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": {"listChanged": True}, "extensions": {"test/measure": {}}},
+            "capabilities": {**OFFERS, "completions": {}, "extensions": {"test/measure": {}}},
             "instructions": "Say it.",
             "ttlMs": 3_600_000,
             "cacheScope": "private",
@@ -102,7 +108,18 @@ class TestTheStatelessEra:
         assert error["code"] == -32602
         assert error["message"].startswith("$._meta")
 
-    @pytest.mark.parametrize("method", ["initialize", "ping", "nonsense", "resources/list"])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            "initialize",
+            "ping",
+            "nonsense",
+            "logging/setLevel",
+            "resources/subscribe",
+            "tasks/get",
+            "tasks/list",
+        ],
+    )
     def test_what_this_era_does_not_have_is_an_unknown_method(self, desk: Desk, method: str) -> None:
         assert desk.ask_modern(method)["error"]["code"] == -32601
 
@@ -112,10 +129,8 @@ class TestTheHandshakeEra:
     def test_a_known_revision_is_agreed_on(self, desk: Desk, version: str) -> None:
         result = desk.shake_hands(version)
         assert result["protocolVersion"] == version
-        assert result["capabilities"] == {
-            "tools": {"listChanged": True},
-            "experimental": {"test/measure": {}},
-        }
+        completions: dict[str, Any] = {"completions": {}} if version >= "2025-03-26" else {}
+        assert result["capabilities"] == {**OFFERS, **completions, "experimental": {"test/measure": {}}}
         assert ("title" in result["serverInfo"]) is (version >= "2025-06-18")
 
     @pytest.mark.parametrize("version", ["2026-07-28", "1999-01-01", ""])
@@ -196,6 +211,20 @@ class TestBatches:
         (answer,) = desk.tell(text)
         assert answer["error"]["code"] == -32600
 
+    def test_what_a_thread_answers_of_a_batch_is_sent_with_the_rest(self) -> None:
+        slow = Desk(Server(late_catalog(), INFO))
+        slow.shake_hands("2025-03-26")
+        call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "late"}}
+        assert slow.tell(json.dumps([{**call, "id": 1}, {**call, "id": 2}])) == []
+        first, second = slow.working
+        first.answer(ToolResult(structured={}, text="early"))()
+        assert slow.settle(second, NotReady("x", 1)) == []
+        (answers,) = slow.settle(first, None)
+        assert {answer["id"]: answer["result"]["content"][0]["text"] for answer in answers} == {
+            1: "early",
+            2: "x",
+        }
+
     def test_neither_a_handshake_nor_the_stateless_era_fits_in_a_batch(self, desk: Desk) -> None:
         desk.shake_hands("2025-03-26")
         hello = {
@@ -271,7 +300,7 @@ class TestToolCalls:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         offered = catalog()
-        tool = offered.get("echo")
+        tool = offered.tools.get("echo")
         assert tool is not None
         offered.put(dataclasses.replace(tool, arguments=cast("type[msgspec.Struct]", complex | Blob)))
         desk = Desk(Server(offered, INFO))
@@ -373,7 +402,7 @@ class TestSubscriptions:
         )
 
     def test_a_subscription_is_acknowledged_with_what_is_granted_and_then_told(self, desk: Desk) -> None:
-        (granted,) = self.listen(desk, "s", toolsListChanged=True, promptsListChanged=True)
+        (granted,) = self.listen(desk, "s", toolsListChanged=True, nonsense=True)
         assert granted == {
             "jsonrpc": "2.0",
             "method": "notifications/subscriptions/acknowledged",
@@ -419,19 +448,19 @@ class TestSubscriptions:
         assert desk.sent[-1]["result"]["resultType"] == "complete"
 
     def test_a_handshake_peer_is_told_without_asking_once_it_is_initialized(self, desk: Desk) -> None:
-        desk._server.catalog.remove("wait")
+        desk._server.catalog.tools.remove("wait")
         assert desk.sent == []
         desk.shake_hands("2024-11-05")
-        desk._server.catalog.remove("paint")
+        desk._server.catalog.tools.remove("paint")
         assert desk.sent[-1]["method"] == "notifications/tools/list_changed"
 
     def test_a_peer_hears_nothing_of_tools_it_may_not_see(self) -> None:
         desk = Desk(Server(catalog(), INFO), Tier.READ)
         desk.shake_hands("2025-11-25")
         before = len(desk.sent)
-        desk._server.catalog.remove("remove")
+        desk._server.catalog.tools.remove("remove")
         assert len(desk.sent) == before
-        desk._server.catalog.remove("echo")
+        desk._server.catalog.tools.remove("echo")
         assert len(desk.sent) == before + 1
 
 

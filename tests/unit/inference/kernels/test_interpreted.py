@@ -74,12 +74,24 @@ def test_the_other_kernels_stay_within_theirs() -> None:
     best = fenced(np.zeros(4, np.int64))
     assert tensor.top_k(fenced(x), 6, 4, best) == 4
     assert best == [5, 4, 3, 2]
-    kept = fenced(np.zeros(2, np.int64))
-    corners = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [5, 5, 6, 6]], np.float32)
-    gone = fenced(np.zeros(3, np.uint8))
-    order = fenced(np.arange(3))
-    assert boxes.nms(fenced(corners), order, 3, 0.5, 2, gone, kept) == 2
-    assert kept == [0, 2]
+
+
+def test_the_kernel_over_boxes_stays_within_its_scratch() -> None:
+    raw = np.array(
+        [[0, 0, 2, 2, 1, 1], [0, 0, 2, 2, 1, 1], [5, 5, 1, 1, 1, 1], [9, 9, 1, 1, 1, 1]], np.float32
+    )
+    logits = np.array([[1, 0], [2, 0], [0, 3], [-1, -1]], np.float32)
+    room = 3
+    order, kinds = fenced(np.zeros(room, np.int64)), fenced(np.zeros(room, np.int64))
+    scores, corners = fenced(np.zeros(room, np.float32)), fenced(np.zeros(4 * room, np.float32))
+    gone, found = fenced(np.zeros(room, np.uint8)), fenced(np.zeros(2 * 8, np.float32))
+    anchors = fenced(np.zeros((4, 2), np.float32))
+    tensors = fenced(raw), fenced(logits), anchors
+    assert (
+        boxes.anchored(*tensors, 4, 6, 2, -5.0, 0.5, room, 2, order, kinds, scores, corners, gone, found) == 2
+    )
+    assert found == [1, 3, 4.5, 4.5, 5.5, 5.5, 1, 1, 0, 2, -1, -1, 1, 1, 1, 1]
+    assert order == [2, 1, 0]
 
 
 def test_the_audio_kernel_stays_within_its_tables() -> None:

@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from edged.errors import BadArgument
-from edged.inference.kernels.seam import Kernels
+from edged.inference.kernels.backend import CANDIDATES_MAX
+from edged.inference.kernels.seam import Kernels, NotFinite
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a backend waits for its compiler
 
@@ -111,10 +112,13 @@ def iou(a: list[float], b: list[float]) -> float:
     return shared / both if both else 0.0
 
 
-def suppressed(boxes: list[list[float]], scores: list[float], threshold: float, limit: int) -> list[int]:
+def suppressed(
+    boxes: list[list[float]], found: list[tuple[int, float]], threshold: float, limit: int
+) -> list[int]:
+    """Indices that stay, by (class, score) and the definition."""
     kept: list[int] = []
-    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
-        if all(iou(boxes[i], boxes[k]) <= threshold for k in kept):
+    for i in sorted(range(len(boxes)), key=lambda i: (-found[i][1], i)):
+        if all(found[i][0] != found[k][0] or iou(boxes[i], boxes[k]) <= threshold for k in kept):
             kept.append(i)
     return kept[:limit]
 
@@ -124,24 +128,68 @@ corner = st.integers(0, 8)
 box = st.tuples(corner, corner, corner, corner).map(
     lambda c: [min(c[::2]), min(c[1::2]), max(c[::2]), max(c[1::2])]
 )
+KINDS = 2
 
 
 @settings(shared_fixture)
 @given(
-    found=st.lists(st.tuples(box, st.integers(0, 5)), max_size=40),
+    found=st.lists(st.tuples(box, st.integers(0, KINDS - 1), st.integers(0, 5)), max_size=40),
+    least=st.integers(0, 3),
     threshold=st.sampled_from((0.0, 0.3001, 0.50001, 0.9999)),
     limit=st.integers(0, 45),
 )
-def test_suppression_keeps_the_best_of_what_overlaps(
-    kernels: Kernels, found: list[tuple[list[int], int]], threshold: float, limit: int
+def test_of_likely_boxes_of_a_class_that_overlap_the_surest_stays(
+    kernels: Kernels, found: list[tuple[list[int], int, int]], least: int, threshold: float, limit: int
 ) -> None:
-    boxes = np.array([b for b, _ in found], np.float32).reshape(-1, 4)
-    scores = np.array([s for _, s in found], np.float32)
-    got = kernels.nms(boxes, scores, threshold, limit)
-    assert got.dtype == np.intp
-    assert got.tolist() == suppressed(boxes.tolist(), scores.tolist(), threshold, limit)
+    anchors = np.arange(2 * len(found), dtype=np.float32).reshape(-1, 2)
+    corners = np.array([b for b, _, _ in found], np.float32).reshape(-1, 4)
+    raw = np.zeros((len(found), 6), np.float32)
+    raw[:, :2] = (corners[:, :2] + corners[:, 2:]) / 2 - anchors
+    raw[:, 2:4] = corners[:, 2:] - corners[:, :2]
+    raw[:, 4:] = (0.5, -1.5)
+    logits = np.full((len(found), KINDS), -9, np.float32)
+    for i, (_, kind, score) in enumerate(found):
+        logits[i, kind] = score
+    rows = kernels.anchored(anchors, 6, KINDS)(raw, logits, least, threshold, limit)
+    likely = [i for i, (_, _, score) in enumerate(found) if score >= least]
+    kept = suppressed(corners[likely].tolist(), [found[i][1:] for i in likely], threshold, limit)
+    expected = [
+        [*found[i][1:], *corners[i], anchors[i, 0] + 0.5, anchors[i, 1] - 1.5]
+        for i in (likely[k] for k in kept)
+    ]
+    assert rows.dtype == np.float32
+    assert rows.tolist() == expected
 
 
-def test_suppression_wants_a_score_for_each_box(kernels: Kernels) -> None:
-    with pytest.raises(BadArgument, match="boxes"):
-        kernels.nms(np.zeros((3, 4), np.float32), np.zeros(2, np.float32), 0.5, 1)
+def test_only_the_surest_thousand_boxes_are_looked_at(kernels: Kernels) -> None:
+    count = CANDIDATES_MAX + 200
+    anchors = np.arange(2 * count, dtype=np.float32).reshape(-1, 2)
+    raw = np.tile(np.array([0, 0, 1, 1], np.float32), (count, 1))
+    logits = np.random.default_rng(5).permutation(count).astype(np.float32)[:, None]
+    rows = kernels.anchored(anchors, 4, 1)(raw, logits, -np.inf, 0.5, count)
+    assert rows[:, 1].tolist() == list(range(count - 1, count - 1 - CANDIDATES_MAX, -1))
+    assert rows[0].tolist() == [
+        0,
+        count - 1,
+        *(anchors[logits.argmax()] - 0.5),
+        *(anchors[logits.argmax()] + 0.5),
+    ]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("tensor", [0, 1])
+def test_boxes_are_not_read_from_what_is_no_number(kernels: Kernels, tensor: int, number: float) -> None:
+    tensors = [np.zeros((3, 4), np.float32), np.zeros((3, 1), np.float32)]
+    tensors[tensor][2, 0] = number
+    with pytest.raises(NotFinite):
+        kernels.anchored(np.zeros((3, 2), np.float32), 4, 1)(tensors[0], tensors[1], 0.0, 0.5, 1)
+
+
+def test_a_box_has_at_least_its_middle_and_its_size(kernels: Kernels) -> None:
+    for anchors, columns, classes in (
+        (np.zeros(2), 4, 1),
+        (np.zeros((1, 2)), 3, 1),
+        (np.zeros((1, 2)), 4, 0),
+    ):
+        with pytest.raises(BadArgument, match="anchors"):
+            kernels.anchored(anchors.astype(np.float32), columns, classes)

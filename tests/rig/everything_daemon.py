@@ -1,0 +1,13 @@
+"""The real daemon with the plug-in of `everything`: `python -m tests.rig.everything_daemon CONFIG`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from edged import config, daemon
+from tests.rig import everything
+
+if __name__ == "__main__":
+    sys.exit(daemon.main(partial(config.load, Path(sys.argv[1])), [everything.offer]))
