@@ -16,6 +16,7 @@ from edged.inference.config import InferenceConfig
 from edged.jobs import JobsConfig
 from edged.links.config import HttpConfig, UnixConfig
 from edged.mcp.config import AccessConfig, McpConfig
+from edged.power.config import PowerConfig
 
 FILE_MAX_BYTES = 1 << 20
 
@@ -53,6 +54,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     access: AccessConfig = AccessConfig()
     jobs: JobsConfig = JobsConfig()
     inference: InferenceConfig = InferenceConfig()
+    power: PowerConfig = PowerConfig()
     log: LogConfig = LogConfig()
 
     @property

@@ -29,6 +29,11 @@ from edged.mcp.access import Access
 from edged.mcp.catalog import Catalog
 from edged.mcp.results import Info
 from edged.mcp.server import Server
+from edged.power import hardware
+from edged.power.readings import Readings
+from edged.power.sampler import Bell, Sampler
+from edged.power.sensors import sources as sensors
+from edged.power.service import Power
 from edged.tasks import Latest, OneThread, supervise
 from edged.tools import device
 from edged.tools.arguments import Sources
@@ -93,6 +98,7 @@ class Daemon:
         self._ledger = OneThread("jobs")
         self._jobs = Jobs(Path(config.paths.state) / "jobs.db", self._ledger, _wall_s, config.jobs)
         self._limits = Latest[Limits](UNCONSTRAINED)
+        self._power = self._make_power()
         self._runtime: Runtime | None = None
         self._library: Library | None = None
         self._scheduler: Scheduler | None = None
@@ -102,7 +108,9 @@ class Daemon:
         self._serving = Serving(self._open_library, self._disk, catalog, sources, self._start_engine)
         self._showing = Showing(catalog, self._rooms(), self._opened_library, self._disk, self._config_shown)
         catalog.put(
-            *device.tools(lambda: self._limits.value, lambda: self._serving.engine, self._serving.status),
+            *device.tools(
+                lambda: self._limits.value, self._power, lambda: self._serving.engine, self._serving.status
+            ),
             *ModelTools(self._showing.follow(self._serving), sources).tools(),
         )
         for offer in offers:
@@ -122,6 +130,8 @@ class Daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
+            stack.callback(self._power.close)
+            await self._power.look()  # nothing is admitted before it is known how hot the board is
             stack.callback(self._ledger.close)
             await stack.enter_async_context(self._jobs)
             await self._serving.open()
@@ -143,6 +153,7 @@ class Daemon:
             self._http.open()
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(_feed_watchdog(), name="watchdog")
+            power = group.create_task(supervise("power", self._power.run), name="power")
             ticker = group.create_task(supervise("ticker", self._showing.ticker.run), name="ticker")
             group.create_task(supervise("unix", self._link.run), name="unix")
             if self._http:
@@ -151,6 +162,7 @@ class Daemon:
                 yield
             finally:
                 self._link.close()
+                power.cancel()
                 if self._http:
                     self._http.close()
                 watchdog.cancel()
@@ -188,13 +200,23 @@ class Daemon:
     def _status(self) -> str:
         return f"serving {len(self._serving.status())} models"
 
+    def _make_power(self) -> Power:
+        config = self._config.power
+        known = hardware.profiles()
+        match = hardware.match(config, known)
+        LOG.info("board=%s by=%r", match.board.name, match.by)
+        state = Path(self._config.paths.state)
+        bell = Bell()
+        sampler = Sampler(sensors(Path(config.root), state, Path(config.pisugar_socket), bell.ring))
+        return Power(config, known, match, sampler, self._limits, bell=bell)
+
     def _rooms(self) -> Rooms:
         return Rooms(
             limits=lambda: self._limits.value,
             engine=lambda: self._serving.engine,
             inference=lambda: self._scheduler.status() if self._scheduler else None,
             clock=monotonic,
-            sample=Gauge(monotonic).sample,
+            sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
         )
 
     def _config_shown(self) -> ConfigDocument:

@@ -22,6 +22,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether models and configs may be installed."""
     reason: str = "unconstrained"
     """Which reading and which band decided, in words."""
+    band: str = "nominal"
+    """The band that decided: nominal, warm, hot, critical; saving, low, critical; starved."""
+    cause: str = ""
+    """What decided: heat, battery, supply, memory, throttling; empty where nothing does."""
+    threads_max: int | None = None
+    """Threads an interpreter may use; None is what the config says."""
+    memory_share: float = 1.0
+    """Share of the models' memory budget that may stay in use, 0 to 1."""
 
 
 UNCONSTRAINED = Limits()

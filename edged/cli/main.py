@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     _resources(commands)
     _prompts(commands)
     _kernels(commands)
+    _hardware(commands)
     return top
 
 
@@ -171,6 +172,18 @@ def _kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         )
         action.add_argument("--json", action="store_true", help="print as JSON")
         action.set_defaults(run=f"edged.cli.kernels:{'build' if action is build else 'status'}")
+
+
+def _hardware(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("hardware", help="say which board this is and what its sensors read")
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    profile = actions.add_parser("show", help="show the board's profile, why it was matched, and its sources")
+    profile.add_argument("--all", action="store_true", help="list every profile and overlay")
+    probe = actions.add_parser("probe", help="read every sensor once and say what it means for the limits")
+    for action in (profile, probe):
+        action.add_argument("--config", default=None, metavar="FILE", help="the config to find [power] in")
+        action.add_argument("--json", action="store_true", help="print as JSON")
+        action.set_defaults(run=f"edged.cli.hardware:{'show' if action is profile else 'probe'}")
 
 
 def _connection(command: argparse.ArgumentParser, *, table: bool) -> None:

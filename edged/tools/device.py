@@ -15,7 +15,9 @@ from edged import __version__
 from edged.inference import stats as inference_stats
 from edged.limits import Limits
 from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
-from edged.power import sensors
+from edged.power.readings import Readings
+from edged.power.service import Power
+from edged.power.service import Status as PowerStatus
 
 READ_ONLY = Annotations(read_only=True, destructive=False, idempotent=True)
 
@@ -81,14 +83,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     uptime_s: float
     pid: int
-    readings: sensors.Readings
+    readings: Readings
     limits: Limits
+    power: PowerStatus
     engine: Engine | None
     models: list[ModelStatus]
 
 
 def tools(
-    limits: Callable[[], Limits], engine: Callable[[], Engine | None], models: Callable[[], list[ModelStatus]]
+    limits: Callable[[], Limits],
+    power: Power,
+    engine: Callable[[], Engine | None],
+    models: Callable[[], list[ModelStatus]],
 ) -> list[Tool]:
     """The tools; each argument is asked at every call."""
     started = time.monotonic()
@@ -101,8 +107,9 @@ def tools(
             python=platform.python_version(),
             uptime_s=round(time.monotonic() - started, 1),
             pid=os.getpid(),
-            readings=sensors.read(),
+            readings=Readings.of(power.sample),
             limits=limits(),
+            power=power.status(),
             engine=engine(),
             models=models(),
         )
@@ -112,7 +119,7 @@ def tools(
         Tool(
             name="device_status",
             title="Device status",
-            description="How this device is: temperature, battery, memory, load, current limits and why, "
+            description="How this device is: temperature, battery, memory, load, current limits, their band and why, "
             "active models with their latency, what runs them.",
             arguments=Nothing,
             result=Status,
@@ -140,4 +147,5 @@ def describe(status: Status) -> str:
     battery = "" if readings.battery_pct is None else f", battery {readings.battery_pct:.0f} %"
     names = ", ".join(model.name for model in status.models) or "none"
     limits = status.limits.reason
-    return f"edged {status.version} on {status.hostname}: {heat}{battery}; limits: {limits}; models: {names}"
+    board = status.power.board
+    return f"edged {status.version} on {status.hostname} ({board}): {heat}{battery}; limits: {limits}; models: {names}"

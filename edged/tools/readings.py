@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from edged.power import sensors
+from edged.power.readings import Readings
 
 FRESH_S: Final = 1.0
 """How old a look may be: one costs up to a millisecond, whoever asks how often."""
@@ -49,12 +49,10 @@ _KINDS: Final[Mapping[str, _Kind]] = {
 class Gauge:
     """Gives the last look at the board, and looks again when that is older than `FRESH_S`."""
 
-    def __init__(
-        self, clock: Callable[[], float], look: Callable[[], sensors.Readings] = sensors.read
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], look: Callable[[], Readings]) -> None:
         self._clock = clock
         self._look = look
-        self._looked: tuple[float, sensors.Readings] | None = None
+        self._looked: tuple[float, Readings] | None = None
 
     def sample(self) -> Sample:
         """Every reading."""
@@ -82,7 +80,7 @@ def values(sample: Sample) -> dict[str, float | None]:
     return {key: reading.value for key, reading in sample.items()}
 
 
-def _reading(kind: _Kind, readings: sensors.Readings, age_s: float) -> Reading:
+def _reading(kind: _Kind, readings: Readings, age_s: float) -> Reading:
     found = getattr(readings, kind.field)
     note = "this board has no such sensor, or it does not answer" if found is None else ""
     known = None if found is None else float(found)

@@ -19,7 +19,7 @@ from edged.masking import SECRET
 from edged.mcp.catalog import Catalog, Tier
 from edged.mcp.results import Info
 from edged.mcp.server import Server
-from edged.power.sensors import Readings
+from edged.power.readings import Readings
 from edged.tasks import OneThread
 from edged.tools.device import Engine
 from edged.tools.documents import config_document

@@ -1,0 +1,33 @@
+"""What the owner of a device may set about heat, battery and supply."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+
+
+class PowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[power]` table."""
+
+    govern: bool = True
+    """Whether heat, battery, supply and memory limit the work; false only reads and reports them."""
+    board: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")] = "auto"
+    """A profile of `edged hardware show --all`; auto asks the device tree."""
+    overlays: list[str] = msgspec.field(default_factory=list)
+    """Batteries that are there although nothing readable says so; the others are found."""
+    sample_interval_s: Seconds = 2.0
+    """Between two looks while anything is limited, or close to it."""
+    calm_interval_s: Seconds = 5.0
+    """Between two looks while nothing is near a band: three wakeups each, so below one a second."""
+    dwell_s: Seconds = 60.0
+    """How long a reading has to stay better before there is more work again."""
+    read_timeout_s: Seconds = 5.0
+    """After it a sensor that hangs is unknown, and the others are read without it."""
+    pisugar_socket: Annotated[str, Meta(pattern="^/")] = "/run/edged/pisugar.sock"
+    """Where the PiSugar daemon answers: bind its /tmp/pisugar-server.sock here, for the unit has its own /tmp."""
+    root: Annotated[str, Meta(pattern="^/")] = "/"
+    """Where sys and proc are; another place only to try a recorded board."""
