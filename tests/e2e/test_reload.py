@@ -42,7 +42,7 @@ def test_a_reload_takes_over_who_may_do_what(tmp_path: Path) -> None:
 def test_a_wrong_config_changes_nothing_and_is_named(tmp_path: Path) -> None:
     with daemon.running(tmp_path) as device:
         said = reload(device, '[access]\nprincipals = { "uid:0" = "king" }\n', "reload refused")
-        assert "edged.toml: line 6: access.principals.uid:0: " in said
+        assert "edged.toml: line 9: access.principals.uid:0: " in said
         assert "models_add" in tools(device)
 
 

@@ -97,8 +97,12 @@ def running(home: Path, settings: str = "", cache: Path | None = None) -> Iterat
 
 
 def write_config(home: Path, settings: str = "", cache: Path | None = None) -> None:
-    """Make `home` and the config in it: private paths, and further `settings`."""
+    """Make `home` and the config in it: private paths, and further `settings`.
+
+    The machine's own heat and memory do not govern, unless the settings say what does.
+    """
     home.mkdir(parents=True, exist_ok=True)
+    settings += "" if "[power]" in settings else "\n[power]\ngovern = false\n"
     paths = f'[paths]\nstate = "{home}/state"\ncache = "{cache or home / "cache"}"\nrun = "{home}/run"\n'
     (home / "edged.toml").write_text(paths + settings)
 

@@ -34,6 +34,10 @@ class Ours:
         """See `session.Wire`."""
         self._said.append(message)
 
+    def write_from_thread(self, message: bytes) -> None:
+        """See `session.Wire`."""
+        self.write(message)
+
     def take_descriptor(self) -> int | None:
         """See `session.Wire`."""
         return None

@@ -245,7 +245,7 @@ def _overhear_conversations(patch: pytest.MonkeyPatch) -> None:
             transcript_of(talking[outlet]).said(arguments[-1])
 
     def connected(server: Server, outlet: Any, *arguments: Any, **named: Any) -> Conversation:
-        for name in ("send", "send_about"):
+        for name in ("send", "send_about", "send_from_thread"):
             if not hasattr(getattr(outlet, name), "heard_by"):
                 _before(patch, type(outlet), name, hear)
         talking[outlet] = connect(server, outlet, *arguments, **named)

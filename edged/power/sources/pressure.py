@@ -56,22 +56,42 @@ def parse_psi(text: str) -> dict[str, float]:
 
 
 class Cgroup(Source):
-    """`cgroup.memory.*` of the control group this process is in (version 2); limits of "max" are no limit."""
+    """`cgroup.memory.*` of the control group this process is in (version 2); limits of "max" are no limit.
+
+    `used` is what the kernel cannot take back without swapping: page cache that nobody reads is no work to shed.
+    """
 
     name = "cgroup"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._group: Path | None = None
 
     def find(self) -> Iterable[Probe]:
         """Nothing where the memory controller is off, as Raspberry Pi OS boots."""
         for line in (once(self.root / "proc/self/cgroup") or "").splitlines():
             if line.startswith("0::/"):
                 group = self.root / "sys/fs/cgroup" / line.removeprefix("0::/")
-                for name, file in (
-                    ("used", "memory.current"),
-                    ("max", "memory.max"),
-                    ("high", "memory.high"),
-                ):
-                    if once(group / file) not in {None, "max"}:
-                        yield Probe(f"cgroup.memory.{name}", group / file, "B")
+                self._group = group if once(group / "memory.current") is not None else None
+                for name in ("max", "high"):
+                    if once(group / f"memory.{name}") not in {None, "max"}:
+                        yield Probe(f"cgroup.memory.{name}", group / f"memory.{name}", "B")
+
+    def paths(self) -> set[Path]:
+        """The probes', and those of `used`."""
+        used = {self._group / "memory.current", self._group / "memory.stat"} if self._group else set()
+        return super().paths() | used
+
+    def more(self, now: float) -> Iterable[Raw]:  # noqa: ARG002 - it is read at every look
+        """Memory in use without idle page cache (Documentation/admin-guide/cgroup-v2.rst, memory.stat)."""
+        if self._group is None:
+            return
+        path = self._group / "memory.current"
+        used, note = self.attributes.at(path).number(1.0)
+        stat, _ = self.attributes.at(self._group / "memory.stat").text()
+        lines = (line.partition(" ") for line in (stat or "").splitlines())
+        idle = next((float(number) for key, _, number in lines if key == "inactive_file"), 0.0)
+        yield Raw("cgroup.memory.used", None if used is None else max(0.0, used - idle), "B", str(path), note)
 
 
 class Emmc(Source):

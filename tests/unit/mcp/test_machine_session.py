@@ -346,7 +346,7 @@ class Connection(RuleBasedStateMachine):
                 self.hang_up()
             self.finish_what_is_cancelled()
             conversation = self.peer.session._conversation
-            assert conversation.running == conversation._running_bytes == 0
+            assert conversation.running == conversation._tally._bytes == 0
             assert not conversation._open
             assert not conversation._listeners
             assert not self.server._conversations

@@ -204,12 +204,13 @@ def test_limits_of_the_control_group_are_read_where_they_are_limits(tmp_path: Pa
         {
             "proc/self/cgroup": "0::/system.slice/edged.service\n",
             f"{group}/memory.current": "104857600\n",
+            f"{group}/memory.stat": "anon 80000000\nfile 20000000\ninactive_file 4857600\nactive_file 9\n",
             f"{group}/memory.max": "268435456\n",
             f"{group}/memory.high": "max\n",
         },
     )
     assert {key: raw.value for key, raw in by_key(Cgroup(tmp_path)).items()} == {
-        "cgroup.memory.used": 104857600.0,
+        "cgroup.memory.used": 100000000.0,
         "cgroup.memory.max": 268435456.0,
     }
 
