@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-SCRATCH_BYTES: Final = 64 * 1024
+SCRATCH_BYTES: Final = 256 * 1024  # a camera's JPEG in base64 lies there whole
 _FIRST_BYTES: Final = 2 * SCRATCH_BYTES
 _GROWTH: Final = 2
 _KEPT_BYTES: Final = 4 * 1024 * 1024  # spare buffers: one or two camera frames in base64

@@ -46,7 +46,8 @@ class Anchored(ABC):
 
     def __init__(self, anchors: Floats, columns: int, classes: int) -> None:
         self._anchors = anchors
-        self._shapes = (len(anchors), columns), (len(anchors), classes)
+        self._columns, self._classes = columns, classes
+        self._sizes = len(anchors) * columns, len(anchors) * classes
 
     def __call__(
         self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
@@ -56,15 +57,16 @@ class Anchored(ABC):
         A box goes when its IoU with a kept one of its class exceeds the threshold. Of those whose best logit
         reaches `least`, the surest `CANDIDATES_MAX` are considered. Raises NotFinite.
         """
-        boxes, kinds = self._shapes
-        return self._read(
-            _flat(raw).reshape(boxes), _flat(logits).reshape(kinds), least, iou_threshold, results_max
-        )
+        raw, logits = _flat(raw), _flat(logits)
+        if (raw.size, logits.size) != self._sizes:
+            raise BadArgument(f"expected {self._sizes} numbers, not {(raw.size, logits.size)}")
+        return self._read(raw, logits, least, iou_threshold, results_max)
 
     @abstractmethod
     def _read(
         self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
-    ) -> Floats: ...
+    ) -> Floats:
+        """Likewise, of as many numbers as there should be, in whatever shape."""
 
 
 class _Plans(threading.local):

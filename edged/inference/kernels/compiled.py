@@ -87,6 +87,7 @@ class _CompiledAnchored(Anchored):
             np.empty(self._room * each, kind)
             for each, kind in ((1, np.int64), (1, np.int64), (1, np.float32), (4, np.float32), (1, np.uint8))
         ]
+        self._anchors_at = _address(anchors)
         self._scratch_at = [_address(array) for array in self._scratch]
 
     def _read(
@@ -96,8 +97,8 @@ class _CompiledAnchored(Anchored):
         if results_max > len(self._found):
             self._found = np.empty((results_max, self._found.shape[1]), np.float32)
         found = self._run(
-            _address(raw), _address(logits), _address(self._anchors),
-            *raw.shape, logits.shape[1], least, iou_threshold, self._room, results_max,
+            _address(raw), _address(logits), self._anchors_at,
+            len(self._anchors), self._columns, self._classes, least, iou_threshold, self._room, results_max,
             *self._scratch_at, _address(self._found),
         )  # fmt: skip
         if found < 0:

@@ -92,6 +92,7 @@ class _PlainAnchored(Anchored):
     def _read(
         self, raw: Floats, logits: Floats, least: float, iou_threshold: float, results_max: int
     ) -> Floats:
+        raw, logits = raw.reshape(-1, self._columns), logits.reshape(-1, self._classes)
         if not (np.isfinite(raw).all() and np.isfinite(logits).all()):
             raise NotFinite
         best = logits.max(axis=1)
