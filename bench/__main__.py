@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from bench import report
+from bench.awake import kept_awake
 from bench.job import ROOT
 from bench.results import Report
 from bench.rig import Rig
@@ -24,7 +26,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every server is ended
     if args.write and args.names:
         sys.exit("--write commits the results of one run of everything: give no names with it")
-    with tempfile.TemporaryDirectory(prefix="edged-bench-") as work:
+    with (
+        tempfile.TemporaryDirectory(prefix="edged-bench-") as work,
+        kept_awake() if args.awake else contextlib.nullcontext(),
+    ):
         rig = Rig(
             work=Path(work),
             cache=args.cache,
@@ -36,7 +41,8 @@ def main() -> int:
         for name in args.names or BENCHES:
             sections.append(importlib.import_module(f"bench.{name}").run(rig))
             print(report.text(sections[-1]), file=sys.stderr if args.json else sys.stdout, flush=True)
-    made = Report(machine=report.machine(), sections=sections)
+    machine = report.machine() | {"processors": "kept from halting" if args.awake else "free to halt"}
+    made = Report(machine=machine, sections=sections)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(made)).decode())
     if args.write:
@@ -63,6 +69,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--write", action="store_true", help="replace the committed results under bench/results"
+    )
+    parser.add_argument(
+        "--awake",
+        action="store_true",
+        help="keep the CPUs from halting: for virtual machines, see bench/awake.py",
     )
     parser.add_argument("--strict", action="store_true", help="exit 1 where a target is missed")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench", help="keeps fetched models")

@@ -26,7 +26,7 @@ def run(rig: Rig) -> Section:
     with ExitStack() as keep:
         bare = started(rig, "bench.peers.bare_line", keep)
         sdk = started(rig, "bench.peers.sdk_socket", keep)
-        home = rig.prepared("bare")
+        home = rig.bare
         edged = keep.enter_context(running(home.run(), home.socket, home.root / "edged.log"))
         servers = {"bare line": bare, "edged": edged, "MCP SDK, low-level server": sdk}
         results = _race(rig, servers, 1) | _race(rig, servers, DEPTH)

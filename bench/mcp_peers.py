@@ -31,7 +31,7 @@ it. Then {LISTENERS} connections to a server on the daemon's link listen to one 
 
 def run(rig: Rig) -> Section:
     with ExitStack() as keep:
-        home = rig.prepared("bare")
+        home = rig.bare
         servers = {
             BARE: started(rig, "bench.peers.bare_line", keep),
             EDGED: keep.enter_context(running(home.run(), home.socket, home.root / "edged.log")),

@@ -57,7 +57,7 @@ def run(rig: Rig) -> Section:
 
 
 def _without_models(rig: Rig) -> tuple[int, int]:
-    home = rig.prepared("empty")
+    home = rig.bare
     with (
         running(home.run(), home.socket, home.root / "edged.log") as server,
         Client(server.socket, line) as client,

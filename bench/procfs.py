@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 TICKS_HZ = os.sysconf("SC_CLK_TCK")
-BUSY_FIELDS = (0, 1, 2, 5, 6, 7)  # user nice system irq softirq steal; proc(5), /proc/stat
+BUSY_FIELDS = (0, 2, 5, 6, 7)  # user system irq softirq steal, not nice (see awake); proc(5), /proc/stat
 
 
 def cpu_s(pid: int) -> float:

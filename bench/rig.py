@@ -41,6 +41,11 @@ class Rig:
         """A daemon with compiled kernels that serves BlazeFace."""
         return self.prepared("face", self.face)
 
+    @cached_property
+    def bare(self) -> Home:
+        """A daemon without a model."""
+        return self.prepared("bare")
+
     def prepared(self, name: str, *models: Path) -> Home:
         """Another daemon, serving these models."""
         home = Home(self.work / name, self._command)

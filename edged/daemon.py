@@ -35,7 +35,7 @@ from edged.power.sampler import Bell, Sampler
 from edged.power.sensors import sources as sensors
 from edged.power.service import Power
 from edged.tasks import Latest, OneThread, supervise
-from edged.tools import device
+from edged.tools import device, selftest
 from edged.tools.arguments import Sources
 from edged.tools.device import Engine
 from edged.tools.documents import ConfigDocument, config_document
@@ -112,6 +112,7 @@ class Daemon:
                 lambda: self._limits.value, self._power, lambda: self._serving.engine, self._serving.status
             ),
             *ModelTools(self._showing.follow(self._serving), sources).tools(),
+            selftest.tool(self._serving),
         )
         for offer in offers:
             offer(catalog)

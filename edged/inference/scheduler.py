@@ -172,6 +172,10 @@ class Scheduler:
         self._changed.clear()
         await self._changed.wait()
 
+    def kernels_error(self) -> float:
+        """See `Kernels.error`; on any thread."""
+        return self._kernels.error()
+
     def status(self) -> Status:
         """What is loaded, and what became of every call."""
         workers = [*self._workers.values(), *self._leaving]

@@ -40,7 +40,7 @@ Rank = Annotated[int, Meta(ge=1, le=100)]
 Patience = Annotated[float, Meta(gt=0, le=600)]
 StreamName = Annotated[str, Meta(min_length=1, max_length=64)]
 
-Submit = Callable[[Request, Reply], Awaitable[Answer]]
+Submit = Callable[[Request, Reply | None], Awaitable[Answer]]
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,26 +111,46 @@ class _Shape(NamedTuple):
     given: Callable[[Sources, Call, Any], Given]
 
 
-def tool(manifest: Manifest, submit: Submit, sources: Sources) -> Tool:
-    """Build `infer_<name>` for an active model."""
-    shape = SHAPES[type(manifest.input)]
-    result = _result(manifest)
+class Endpoint:
+    """One active model: arguments to a request, an answer to a result."""
 
-    def infer(call: Call, arguments: Any) -> Awaitable[Any]:
+    def __init__(self, manifest: Manifest, sources: Sources) -> None:
+        self.manifest = manifest
+        self.arguments, self._given = SHAPES[type(manifest.input)]
+        self.shape = _result(manifest)
+        self._sources = sources
+
+    def request(self, call: Call, arguments: Any) -> Request:
+        """What to run. Raises NotAllowed, BadArgument, NotFound, TooLarge."""
         if arguments.priority > PRIORITY_OF_ALL and call.principal.tier < Tier.OPERATOR:
             raise NotAllowed(f"$.priority: above {PRIORITY_OF_ALL} is for operators")
-        request = _request(manifest.name, call, arguments, shape.given(sources, call, arguments))
-        return submit(request, lambda answer: call.answer(_answered(result, answer)))
+        given = self._given(self._sources, call, arguments)
+        return _request(self.manifest.name, call, arguments, given)
 
+    def result(self, answer: Answer) -> ToolResult:
+        """What its tool answers."""
+        return _answered(self.shape, answer)
+
+
+def tool(endpoint: Endpoint, submit: Submit) -> Tool:
+    """Build `infer_<name>` for an active model."""
+
+    def infer(call: Call, arguments: Any) -> Awaitable[Any]:
+        request = endpoint.request(call, arguments)
+        return submit(request, lambda answer: call.answer(endpoint.result(answer)))
+
+    manifest = endpoint.manifest
     return Tool(
         name=f"infer_{manifest.name}",
         title=manifest.title,
         description=manifest.description,
-        arguments=shape.arguments,
-        result=result,
+        arguments=endpoint.arguments,
+        result=endpoint.shape,
         handler=infer,
         tier=Tier.ACT,
-        annotations=Annotations(read_only=True, destructive=False, idempotent=True),
+        annotations=Annotations(
+            read_only=True, destructive=False, idempotent=not isinstance(manifest.input, AudioInput)
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from edged.inference.manifest import Manifest, Name, Variant, Version
 from edged.inference.models.library import Slot
 from edged.inference.trial.report import Report
-from edged.mcp.catalog import Annotations, Call, Link, Tier, Tool, ToolResult
+from edged.mcp.catalog import Annotations, Call, Job, Link, Tier, Tool, ToolResult, Work
 from edged.tools.arguments import Bytes, Sources
 from edged.tools.device import READ_ONLY, Nothing
 from edged.tools.uris import JSON, model_uri
@@ -213,18 +213,21 @@ class ModelTools:
         entries = await self._models.entries()
         return ToolResult(structured=Entries(models=entries), text=_listed(entries))
 
-    async def _add(self, call: Call, arguments: Add) -> ToolResult:
+    def _add(self, call: Call, arguments: Add) -> Job:
         files = {
             file.name: bytes(self._sources.resolve(call, file, f"$.files[{index}]"))
             for index, file in enumerate(arguments.files)
         }
+        return Job(lambda work: self._install(work, arguments, files), message="installing")
+
+    async def _install(self, work: Work, arguments: Add, files: dict[str, bytes]) -> ToolResult:
         total_bytes = sum(map(len, files.values()))
         done_bytes = 0
 
         def report(what: str, read_bytes: int) -> None:
             nonlocal done_bytes
             done_bytes += max(read_bytes, 1)
-            call.progress(done_bytes, max(total_bytes, done_bytes), what)
+            work.progress(done_bytes, max(total_bytes, done_bytes), what)
 
         entry = await self._models.add(arguments.manifest, files, report)
         if arguments.activate:

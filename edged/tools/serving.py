@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from edged.errors import BadManifest, EdgedError, StorageError
+from edged.errors import BadManifest, EdgedError, NotFound, StorageError
 from edged.inference.manifest import Manifest
 from edged.inference.models.library import Library, Slot
 from edged.mcp.catalog import Catalog, Peer
@@ -23,8 +23,10 @@ from edged.tools.models import Entry, Progress
 if TYPE_CHECKING:
     from edged.inference.request import Request
     from edged.inference.scheduler import Scheduler
+    from edged.inference.trial.report import Report
     from edged.inference.values import Answer
     from edged.inference.worker import Reply
+    from edged.tools.infer import Endpoint
 
 LOG = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Serving:
         self._changing = asyncio.Lock()
         self._scheduler: Scheduler | None = None
         self._active: dict[str, Manifest] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         self._peers: set[Peer] = set()
         self.engine: Engine | None = None
 
@@ -94,6 +97,30 @@ class Serving:
         await self._disk.run(lambda: self._library.remove(name, version))
         await self._follow()
 
+    async def examine(self, name: str, progress: Progress) -> dict[str, Report]:
+        """Try the active version of a model again, every variant; raises what makes it unfit."""
+        manifest = self._active.get(name)
+        if manifest is None:
+            raise NotFound(f"no model {name} serves here; those that do: {', '.join(sorted(self._active))}")
+        loop = asyncio.get_running_loop()
+
+        def report(what: str, done: int) -> None:
+            loop.call_soon_threadsafe(progress, what, done)
+
+        return await self._disk.run(
+            lambda: self._library.examine(manifest.name, manifest.version, progress=report)
+        )
+
+    def active(self) -> list[str]:
+        """The names of the models that serve."""
+        return sorted(self._active)
+
+    async def kernels_error(self) -> float | None:
+        """How far the kernels in use are from numpy's; None before the first model is served."""
+        if self._scheduler is None:
+            return None
+        return await self._disk.run(self._scheduler.kernels_error)
+
     def status(self) -> list[ModelStatus]:
         """Every active model and what it has done."""
         done = self._scheduler.status() if self._scheduler else None
@@ -104,7 +131,7 @@ class Serving:
 
     # inside
 
-    def _submit(self, request: Request, reply: Reply) -> asyncio.Future[Answer]:
+    def _submit(self, request: Request, reply: Reply | None) -> asyncio.Future[Answer]:
         assert self._scheduler is not None  # noqa: S101 - a model is active, so `_follow` has started it
         if request.stream is not None:
             self._close_streams_with(request.peer)
@@ -132,14 +159,18 @@ class Serving:
                 self._offer(manifest)
 
     def _offer(self, manifest: Manifest) -> None:
-        from edged.tools import infer  # noqa: PLC0415 - numpy comes with the first model
+        from edged.tools import batch, infer  # noqa: PLC0415 - numpy comes with the first model
 
         assert self._scheduler is not None  # noqa: S101 - `_follow` has started it
         self._scheduler.serve(manifest)
-        self._catalog.put(infer.tool(manifest, self._submit, self._sources))
+        self._endpoints[manifest.name] = endpoint = infer.Endpoint(manifest, self._sources)
+        self._catalog.put(infer.tool(endpoint, self._submit))
+        if self._catalog.tools.get(batch.NAME) is None:
+            self._catalog.put(batch.tool(self._endpoints, self._submit))
 
     def _withdraw(self, name: str) -> None:
         assert self._scheduler is not None  # noqa: S101 - the model was served
+        del self._endpoints[name]
         self._catalog.tools.remove(f"infer_{name}")
         self._scheduler.withdraw(name)
 

@@ -145,6 +145,20 @@ class Kernels(ABC):
         """Whether no number is NaN or infinite."""
         return self._all_finite(_flat(x))
 
+    def error(self) -> float:
+        """Largest difference from what numpy makes of a small picture and a few scores; within 1e-5 all is well."""
+        from edged.inference.kernels.plain import PlainKernels  # noqa: PLC0415 - it is one of these
+
+        rng, plain = np.random.default_rng(1), PlainKernels()
+        picture = Picture(Layout.RGB, 48, 64, rng.integers(0, 256, (48, 64, 3), np.uint8))
+        target = Target(32, 32, "rgb", "letterbox", 0.0, (127.5,), (127.5,), np.dtype(np.float32), 0.0, 0)
+        logits = rng.normal(0, 4, (4, 10)).astype(np.float32)
+        mine, theirs = (np.empty((32, 32, 3), np.float32) for _ in range(2))
+        self.fit(picture, target, mine)
+        plain.fit(picture, target, theirs)
+        pairs = ((mine, theirs), (self.softmax(logits), plain.softmax(logits)))
+        return max(float(np.abs(a - b).max()) for a, b in pairs)
+
     @abstractmethod
     def micro_frontend(self) -> MicroFrontend:
         """A new stream through TensorFlow Lite Micro's audio front end."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from edged.errors import NotFound, Rejected, StorageError, TooLarge
+from edged.errors import NotFound, Rejected, StorageError, TooLarge, WrongHash
 from edged.files import read_capped
 from edged.inference import memfd
 from edged.inference.manifest import Manifest, Variant
@@ -125,6 +125,24 @@ class Library:
             sealed.close()
             raise StorageError(f"{path} is damaged: its SHA-256 is no longer the admitted one")
         return sealed.fd
+
+    def examine(self, name: str, version: str, *, progress: Progress | None = None) -> dict[str, Report]:
+        """Hash every file of a version and try every variant again, as `add` does; by variant. Changes nothing.
+
+        Raises NotFound, StorageError where the disk no longer holds what was admitted, BadModel where a variant would
+        not be admitted now.
+        """
+        with self._lock:
+            path = self._path(name, version)
+            record = slots.read_record(path)
+        text = self._read(name, version, slots.MANIFEST, slots.MANIFEST_BYTES).decode()
+        files = {file: path / file for file in (record.sha256 if record else {}) if file != slots.MANIFEST}
+        try:
+            parcel = Parcel(text, files, self._caps.file_bytes, progress)
+        except (NotFound, WrongHash) as exc:
+            raise StorageError(f"{path} is damaged: {exc.message}") from exc
+        with self._adding, parcel:
+            return {v.name: self._try(parcel, v, progress) for v in parcel.manifest.variants}
 
     # --- what changes it
 
