@@ -56,6 +56,7 @@ def _race(rig: Rig, servers: dict[str, Running], depth: int) -> dict[str, Result
 
 def started(rig: Rig, module: str, keep: ExitStack) -> Running:
     path: Path = rig.work / f"{module}.sock"
+    path.unlink(missing_ok=True)  # of an earlier bench in this run
     return keep.enter_context(running(python(module, path), path, path.with_suffix(".log")))
 
 
