@@ -5,6 +5,7 @@ Pure. Used by the daemon's config and by model manifests, so both speak of probl
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -35,11 +36,11 @@ def parse(text: str, kind: type[T]) -> tuple[T | None, list[Problem]]:
         found = re.search(r"\(at line (\d+), column \d+\)", str(exc))
         message = re.sub(r" \(at .*\)$", "", str(exc))
         return None, [Problem("", int(found[1]) if found else text.count("\n") + 1, f"not TOML: {message}")]
+    with contextlib.suppress(msgspec.ValidationError):  # what is right needs no list of what is wrong
+        return msgspec.convert(document, kind), []
     lines = line_numbers(text)
     problems = [Problem(path, nearest(lines, path), message) for path, message in check(document, kind, "")]
-    if problems:
-        return None, sorted(problems, key=lambda p: p.line)
-    return msgspec.convert(document, kind), []
+    return None, sorted(problems, key=lambda p: p.line)
 
 
 def check(value: object, kind: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -111,7 +111,7 @@ class Daemon:
             *device.tools(
                 lambda: self._limits.value, self._power, lambda: self._serving.engine, self._serving.status
             ),
-            *ModelTools(self._showing.follow(self._serving), sources).tools(),
+            *ModelTools(self._showing.follow(self._serving), sources, lambda: self._limits.value).tools(),
             selftest.tool(self._serving),
         )
         for offer in offers:
@@ -132,10 +132,13 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
             stack.callback(self._power.close)
-            await self._power.look()  # nothing is admitted before it is known how hot the board is
             stack.callback(self._ledger.close)
             await stack.enter_async_context(self._jobs)
-            await self._serving.open()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(
+                    self._power.look()
+                )  # nothing is admitted before it is known how hot the board is
+                group.create_task(self._serving.open())
             stack.push_async_callback(self._serving.close)
             await self._showing.refresh()
             await stack.enter_async_context(self._listening())
@@ -209,7 +212,11 @@ class Daemon:
         state = Path(self._config.paths.state)
         bell = Bell()
         sampler = Sampler(sensors(Path(config.root), state, Path(config.pisugar_socket), bell.ring))
-        return Power(config, known, match, sampler, self._limits, bell=bell)
+        return Power(config, known, match, sampler, self._limits, bell=bell, on_change=self._limits_changed)
+
+    def _limits_changed(self, _change: object) -> None:
+        if self._scheduler is not None:
+            self._scheduler.limits_changed()
 
     def _rooms(self) -> Rooms:
         return Rooms(

@@ -14,6 +14,8 @@ from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from edged.errors import BadArgument, DeviceError, EdgedError, NotFound, NotReady, Overloaded, TooLarge
 from edged.inference.config import InferenceConfig, MiB
 from edged.inference.gate import Gate, Resident, choose_variant, to_unload
@@ -143,6 +145,17 @@ class Scheduler:
         while any(not worker.ready for worker in self._workers.values()):
             await self.changed()
 
+    def limits_changed(self) -> None:
+        """Unload idle models that the new Limits leave no memory for, or whose threads are not what they say."""
+        threads = self._threads()
+        for worker in list(self._workers.values()):
+            if worker.idle and worker.threads != threads and not self._streams_of(worker):
+                self._retire(worker)
+        residents = self._residents([w for w in self._workers.values() if w.ready])
+        leave = to_unload(residents, 0, self._budget_bytes())
+        for key in [resident.key for resident in residents if resident.idle] if leave is None else leave:
+            self._retire(self._workers[key])
+
     def forget(self, peer: Hashable) -> None:
         """Close what a peer has open; call it when the peer is gone."""
         for key in self._ledger.of_peer(peer):
@@ -235,7 +248,8 @@ class Scheduler:
             if now < until:
                 raise _again(error)
         self._make_room(key, self._known_bytes.get(key, 0))
-        worker = Worker(key, self._config.queue_max, lambda: self._on_thread_load(key, manifest), self)
+        config = msgspec.structs.replace(self._config, threads=self._threads())
+        worker = Worker(key, config, lambda: self._on_thread_load(key, manifest, config), self)
         self._workers[key] = worker
         return worker
 
@@ -247,12 +261,12 @@ class Scheduler:
     def _of_model(self, name: str) -> list[Worker]:
         return [worker for worker in self._workers.values() if worker.key.name == name]
 
-    def _on_thread_load(self, key: WorkerKey, manifest: Manifest) -> Pipeline:
+    def _on_thread_load(self, key: WorkerKey, manifest: Manifest, config: InferenceConfig) -> Pipeline:
         labels = self._models.labels(key.name, key.version)
         fd = self._models.open_variant(*key)
         self._models.begin_load(*key)
         try:
-            return load(Parts(manifest, labels, fd, self._runtime, self._kernels, self._config))
+            return load(Parts(manifest, labels, fd, self._runtime, self._kernels, config))
         except BaseException:
             os.close(fd)
             raise
@@ -322,20 +336,29 @@ class Scheduler:
 
     def _make_room(self, key: WorkerKey, need_bytes: int) -> None:
         """Unload idle models until `key` may take `need_bytes`, or raise."""
-        budget = self._config.memory_budget_bytes
-        if need_bytes > budget:
-            need, room = f"{need_bytes / MiB:.1f} MiB", f"{budget / MiB:.1f} MiB"
+        if need_bytes > (most := self._config.memory_budget_bytes):
+            need, room = f"{need_bytes / MiB:.1f} MiB", f"{most / MiB:.1f} MiB"
             raise TooLarge(f"model {key.name} takes {need}, the budget (memory_budget_bytes) is {room}")
         others = [w for w in self._workers.values() if w.ready and w.key != key]
-        residents = [
-            Resident(w.key, self._bytes(w), w.used_at_s, w.idle and not self._streams_of(w)) for w in others
-        ]
-        leave = to_unload(residents, need_bytes, budget)
+        leave = to_unload(self._residents(others), need_bytes, max(self._budget_bytes(), need_bytes))
         if leave is None:
             soonest = max(w.service_s * max(1, w.in_hand) for w in others)
             raise Overloaded(f"models at work hold the memory that {key.name} needs", soonest)
         for resident in leave:
             self._retire(self._workers[resident])
+
+    def _budget_bytes(self) -> int:
+        return int(self._config.memory_budget_bytes * self._limits.value.memory_share)
+
+    def _residents(self, workers: Sequence[Worker]) -> list[Resident[WorkerKey]]:
+        return [
+            Resident(w.key, self._bytes(w), w.used_at_s, w.idle and not self._streams_of(w)) for w in workers
+        ]
+
+    def _threads(self) -> int:
+        """What an interpreter that is loaded now may use."""
+        most = self._limits.value.threads_max
+        return self._config.threads if most is None else min(most, self._config.threads)
 
     def _retire(self, worker: Worker) -> None:
         """Let a worker finish what it has and go."""

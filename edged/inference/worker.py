@@ -18,6 +18,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol, TypeVar
 
 from edged.errors import DeadlineExceeded, EdgedError, Overloaded, RuntimeFault
+from edged.inference.config import InferenceConfig
 from edged.inference.pipeline import Outcome, Pipeline
 from edged.inference.request import Request
 from edged.inference.streams import Key
@@ -81,8 +82,11 @@ _Order = Callable[[Pipeline], None]
 class Worker:
     """Methods are the loop's; what begins with `_on_thread` is the thread's."""
 
-    def __init__(self, key: WorkerKey, queue_max: int, load: Callable[[], Pipeline], events: Events) -> None:
+    def __init__(
+        self, key: WorkerKey, config: InferenceConfig, load: Callable[[], Pipeline], events: Events
+    ) -> None:
         self.key = key
+        self.threads = config.threads
         self.ready = False
         self.leaving = False
         self.interpreter_bytes = 0
@@ -91,12 +95,12 @@ class Worker:
         self.in_hand = 0
         self._answered = self._heard = 0  # jobs answered ahead of `done`: the thread's count, and the loop's
         self._measured = False
-        self._queue_max = queue_max
+        self._queue_max = config.queue_max
         self._load = load
         self._events = events
         self.loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._turns: Turns[Job] = Turns(queue_max)
+        self._turns: Turns[Job] = Turns(config.queue_max)
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()  # None: a job waits in `_turns`, or did
         self._verdict: SimpleQueue[bool] = SimpleQueue()
         self._stopped = False  # the thread's

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
+from edged.errors import Throttled
 from edged.inference.manifest import Manifest, Name, Variant, Version
 from edged.inference.models.library import Slot
 from edged.inference.trial.report import Report
+from edged.limits import Limits
 from edged.mcp.catalog import Annotations, Call, Job, Link, Tier, Tool, ToolResult, Work
 from edged.tools.arguments import Bytes, Sources
 from edged.tools.device import READ_ONLY, Nothing
@@ -21,6 +23,9 @@ RETURNS = Annotations(read_only=False, destructive=False, idempotent=False)
 """A second rollback undoes the first."""
 DESTROYS = Annotations(read_only=False, destructive=True, idempotent=True)
 """Destructive is what no other tool can undo. To do it twice is an error the second time, and changes nothing."""
+
+WAIT_S = 60.0
+"""How long a band lasts at least: the soonest that models may be installed again."""
 
 LINES_MAX = 20
 """Of a list as text."""
@@ -152,9 +157,10 @@ class Models(Protocol):
 class ModelTools:
     """The handlers, over one `Models`."""
 
-    def __init__(self, models: Models, sources: Sources) -> None:
+    def __init__(self, models: Models, sources: Sources, limits: Callable[[], Limits]) -> None:
         self._models = models
         self._sources = sources
+        self._limits = limits
 
     def tools(self) -> list[Tool]:
         """The tools, in the order a person meets them."""
@@ -214,6 +220,8 @@ class ModelTools:
         return ToolResult(structured=Entries(models=entries), text=_listed(entries))
 
     def _add(self, call: Call, arguments: Add) -> Job:
+        if not (limits := self._limits()).updates_allowed:
+            raise Throttled(f"no models are installed now: {limits.reason}", WAIT_S)
         files = {
             file.name: bytes(self._sources.resolve(call, file, f"$.files[{index}]"))
             for index, file in enumerate(arguments.files)

@@ -148,7 +148,10 @@ def test_mains_unplugged_at_nine_percent_is_critical_at_once(tmp_path: Path) -> 
         status = until(device, band("critical"))
         assert status["power"]["cause"] == "battery"
         assert status["limits"]["priority_floor"] == 9
-        assert status["limits"]["updates_allowed"] is False
+        with device.client() as client:
+            refused = client.call_tool("models_add", {"manifest": "", "files": []})
+        assert refused.is_error
+        assert "no models are installed now: " in refused.text
         board.write("sys/class/power_supply/AC/online", "1\n")
         until(device, band("nominal"))
 

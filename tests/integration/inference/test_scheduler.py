@@ -28,6 +28,7 @@ from edged.inference.models.library import Library
 from edged.inference.request import Pcm
 from edged.inference.runtime import OVERHEAD_BYTES
 from edged.inference.values import Answer, Labels
+from edged.inference.worker import Worker
 from edged.limits import Limits
 from tests.rig import room, weights
 from tests.rig.room import Room, scenario
@@ -232,6 +233,43 @@ async def test_the_least_recently_used_model_is_unloaded_for_the_next(here: Room
     assert left == {("large", "f32"), ("tiny", "f32"), ("tiny", "int8")}
     assert here.scheduler.status().memory_bytes <= budget + max(memory.values())
     assert isinstance(await here.ask("other"), Answer)
+
+
+@scenario()
+async def test_when_memory_is_short_idle_models_leave_at_once_and_one_at_a_time_still_runs(
+    here: Room,
+) -> None:
+    for model in ("tiny", "other"):
+        await here.ask(model)
+    here.limits.value = Limits(memory_share=1e-9)
+    here.scheduler.limits_changed()
+    assert ready(here) == []
+    for model in ("tiny", "other"):
+        assert isinstance(await here.ask(model), Answer)
+        assert ready(here) == [model]
+
+
+@scenario(threads=2)
+async def test_a_model_is_loaded_anew_with_the_threads_that_the_limits_leave(here: Room) -> None:
+    await here.ask()
+    before = worker(here)
+    assert before.threads == 2
+    here.limits.value = Limits(threads_max=1)
+    here.scheduler.limits_changed()
+    await here.ask()
+    assert (worker(here) is before, worker(here).threads) == (False, 1)
+    here.scheduler.limits_changed()
+    await here.ask()
+    assert worker(here).threads == 1
+
+
+def ready(here: Room) -> list[str]:
+    return [status.name for status in here.scheduler.status().models if status.state == "ready"]
+
+
+def worker(here: Room) -> Worker:
+    (only,) = here.scheduler._workers.values()
+    return only
 
 
 @scenario(memory_budget_bytes=OVERHEAD_BYTES + 2048)

@@ -100,7 +100,7 @@ def lost(hour: float, reads: dict[str, float | None]) -> None:
         (frozen, "heat", {"warm"}),
         (lost, "heat", {"warm"}),
     ],
-    ids=lambda given: getattr(given, "__name__", str(given)),
+    ids=lambda given: getattr(given, "__name__", ""),
 )
 def test_what_is_planted_into_a_day_is_found(plant: Plant, cause: str, worst: set[str]) -> None:
     found = day(7, plant)
