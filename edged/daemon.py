@@ -25,6 +25,7 @@ from edged.inference.models.library import Library
 from edged.jobs import Jobs
 from edged.limits import UNCONSTRAINED, Limits
 from edged.links.unix import UnixLink
+from edged.mcp import trace
 from edged.mcp.access import Access
 from edged.mcp.catalog import Catalog
 from edged.mcp.results import Info
@@ -289,7 +290,8 @@ def _log_to_stderr(config: Config) -> None:
     if systemd.journal_attached(sys.stderr):
         handler.setFormatter(systemd.JournalFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s%(trace)s"))
+    handler.addFilter(trace.Stamp())
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
 
 

@@ -99,7 +99,7 @@ class JournalFormatter(logging.Formatter):
     """Starts every line with its syslog priority (sd-daemon(3)); the journal has the time already."""
 
     def __init__(self) -> None:
-        super().__init__("%(name)s: %(message)s")
+        super().__init__("%(name)s: %(message)s%(trace)s", defaults={"trace": ""})
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's lines, tracebacks included: the journal takes each line as an entry."""
