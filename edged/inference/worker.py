@@ -1,7 +1,8 @@
 """One loaded model on a thread of its own: loaded there, run there call after call, freed there.
 
-The event loop puts jobs in and takes outcomes out; it never decodes, loads or invokes. A hop is a SimpleQueue
-one way and `call_soon_threadsafe` the other (docs/decisions/0040): half the price of an executor.
+The event loop puts jobs in and hears of outcomes; it never decodes, loads or invokes. A hop is a SimpleQueue
+one way and `call_soon_threadsafe` the other (docs/decisions/0040): half the price of an executor. An answer may
+be sent from here, before the loop hears of it (docs/decisions/0041).
 """
 
 from __future__ import annotations

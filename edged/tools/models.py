@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.errors import Throttled
+from edged.inference.gate import DWELL_S
 from edged.inference.manifest import Manifest, Name, Variant, Version
 from edged.inference.models.library import Slot
 from edged.inference.trial.report import Report
@@ -23,9 +24,6 @@ RETURNS = Annotations(read_only=False, destructive=False, idempotent=False)
 """A second rollback undoes the first."""
 DESTROYS = Annotations(read_only=False, destructive=True, idempotent=True)
 """Destructive is what no other tool can undo. To do it twice is an error the second time, and changes nothing."""
-
-WAIT_S = 60.0
-"""How long a band lasts at least: the soonest that models may be installed again."""
 
 LINES_MAX = 20
 """Of a list as text."""
@@ -221,7 +219,7 @@ class ModelTools:
 
     def _add(self, call: Call, arguments: Add) -> Job:
         if not (limits := self._limits()).updates_allowed:
-            raise Throttled(f"no models are installed now: {limits.reason}", WAIT_S)
+            raise Throttled(f"no models are installed now: {limits.reason}", DWELL_S)
         files = {
             file.name: bytes(self._sources.resolve(call, file, f"$.files[{index}]"))
             for index, file in enumerate(arguments.files)

@@ -55,7 +55,8 @@ class Anchored(ABC):
         """Rows of class, logit, x0, y0, x1, y1 and keypoints in input pixels, surest first, ties by anchor.
 
         A box goes when its IoU with a kept one of its class exceeds the threshold. Of those whose best logit
-        reaches `least`, the surest `CANDIDATES_MAX` are considered. Raises NotFinite.
+        reaches `least`, the surest `CANDIDATES_MAX` are considered. The rows are good until the next call.
+        Raises NotFinite.
         """
         raw, logits = _flat(raw), _flat(logits)
         if (raw.size, logits.size) != self._sizes:
