@@ -19,7 +19,11 @@
     │   └── DeadlineExceeded  it waited longer than it was worth
     ├── DeviceError           the device failed at something it should be able to do
     │   ├── RuntimeFault      TFLite raised while loading or invoking
-    │   └── BadOutput         NaN or infinity in an output tensor
+    │   ├── BadOutput         NaN or infinity in an output tensor
+    │   ├── KeysUnavailable   what holds the keys is absent, busy or hung: it may come back
+    │   ├── KeysReplaced      another TPM than the one enrolled, or a cleared one: the files are kept
+    │   ├── KeysCorrupt       a key blob or the keystore is damaged
+    │   └── KeysPolicy        the machine's measured state is not the one the keys are bound to
     ├── StorageError          the disk refused: full, read-only, damaged
     └── Unreachable           the other side is not there (CLI and links)
 
@@ -131,6 +135,24 @@ class RuntimeFault(DeviceError):
 
 class BadOutput(DeviceError):
     """NaN or infinity in a model's output."""
+
+
+class KeysUnavailable(DeviceError):
+    """What holds the keys does not answer; what needs no key goes on."""
+
+    retryable = True
+
+
+class KeysReplaced(DeviceError):
+    """What holds the keys is not what this device was enrolled with; nothing is overwritten."""
+
+
+class KeysCorrupt(DeviceError):
+    """A key blob or the keystore is damaged, while the device it belongs to is the right one."""
+
+
+class KeysPolicy(DeviceError):
+    """The keys are bound to a measured state of the machine that is not this one."""
 
 
 class StorageError(DeviceError):
