@@ -1,4 +1,7 @@
-"""What holds the root secret and the identity key, as the vault sees it. Everything here blocks: call it on the keys' thread."""
+"""What holds the root secret and the identity key, as the vault sees it.
+
+All of it blocks: it is called on the keys' thread.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Backend(Protocol):
-    """Raises, from `edged.errors`: KeysUnavailable (absent, busy, hung: retry), KeysReplaced (another TPM, or cleared:
-    keep the files), KeysCorrupt (a blob is damaged), KeysPolicy (the machine's state is not the approved one)."""
+    """Raises KeysUnavailable, KeysReplaced, KeysCorrupt or KeysPolicy (`edged.errors`)."""
 
     @property
     def protection(self) -> Protection:
