@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from edged.errors import BadCbor
 
 DEPTH_MAX: Final = 32
-ITEMS_MAX: Final = 1 << 16
-"""Items, not counting those in runs of numbers of one size: bounds the time and what a decoder allocates."""
+ITEMS_MAX: Final = 1 << 14
+"""Items, where 16 numbers in a row count as one: bounds the time and what a decoder allocates."""
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of the argument, by additional information
@@ -22,26 +22,11 @@ _CONSTANTS: Final = frozenset({20, 21, 22})  # false, true, null
 _FLOATS: Final = frozenset({25, 26, 27})
 
 
-class _Run(NamedTuple):
-    """Numbers whose encodings are of one width, one after the other."""
-
-    pattern: re.Pattern[bytes]
-    width: int
-
-
-def _runs() -> dict[int, _Run]:
-    wide = {
-        head: _Run(re.compile(b"(?:%s[\\s\\S]{%d})+" % (re.escape(bytes([head])), width)), 1 + width)
-        for info, width in _WIDTHS.items()
-        for head in (info, 0x20 | info, 0xE0 | info)
-        if head != 0xF8  # a simple value
-    }
-    small = _Run(re.compile(rb"[\x00-\x17\x20-\x37]+"), 1)
-    return {**dict.fromkeys((*range(0x18), *range(0x20, 0x38)), small), **wide}
-
-
-_RUNS: Final = _runs()
-_RUN_MIN: Final = 8
+_NUMBER: Final = (
+    rb"(?:[\x00-\x17\x20-\x37]|[\x18\x38][\s\S]|[\x19\x39\xf9][\s\S]{2}|[\x1a\x3a\xfa][\s\S]{4}"
+    rb"|[\x1b\x3b\xfb][\s\S]{8})"
+)
+_RUNS: Final = tuple((count, re.compile(_NUMBER + b"{%d}" % count)) for count in (1024, 16))
 
 
 class _Head(NamedTuple):
@@ -78,7 +63,7 @@ def check(data: bytes, *, depth_max: int = DEPTH_MAX, items_max: int = ITEMS_MAX
             if not outer:
                 return _check_end(data, at)
             left, keys = outer.pop()
-        if keys is None and left >= _RUN_MIN and (skipped := _numbers(data, at, left)):
+        if keys is None and (skipped := _numbers(data, at, left)):
             at, left = skipped
             continue
         head = _head(data, at)
@@ -105,11 +90,10 @@ def _check_end(data: bytes, at: int) -> None:
 
 def _numbers(data: bytes, at: int, left: int) -> tuple[int, int] | None:
     """Where a run of numbers ends, and how many items are left then; None where there is none."""
-    run = _RUNS.get(data[at]) if at < len(data) else None
-    found = run.pattern.match(data, at, at + left * run.width) if run else None
-    if not (run and found):
-        return None
-    return found.end(), left - (found.end() - at) // run.width
+    for count, run in _RUNS:
+        if left >= count and (found := run.match(data, at)):
+            return found.end(), left - count
+    return None
 
 
 def _head(data: bytes, at: int) -> _Head:
