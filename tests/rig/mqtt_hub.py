@@ -124,7 +124,7 @@ class Hub:
     async def settle(self) -> None:
         """Until nothing is on its way any more."""
         for _ in range(3):
-            while self._queue:
+            while self._queue:  # noqa: ASYNC110 - turns of the loop are what is waited for
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
 

@@ -17,7 +17,7 @@ WITHDRAW_S: Final = 2.0
 
 
 class Announcer:
-    """Keeps the presence right; `changed` is called when the device begins or ceases to serve."""
+    """Keeps the presence right; `changed` is called when what the device may do has changed."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Announcer:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._serving = False
+        self._state = identity.state
 
     def connected(self) -> None:
         """Subscribed, so claim the id."""
@@ -67,8 +67,8 @@ class Announcer:
         if step.tick_in_s is not None:
             self._stop_timer()
             self._timer = self._loop.call_later(step.tick_in_s, self._tick)
-        if self._serving != self._identity.serving:
-            self._serving = self._identity.serving
+        if self._state is not self._identity.state:
+            self._state = self._identity.state
             self._report()
             self._changed()
 
