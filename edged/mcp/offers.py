@@ -149,7 +149,7 @@ Completer: TypeAlias = Callable[[Call, str, Mapping[str, str]], "Sequence[str] |
 """(call, what was typed, the other arguments so far) to every suggestion, best first; the first 100 are sent."""
 
 
-class Tool(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
+class Tool(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, weakref=True):
     """One tool; its schemas are made from the Structs, once."""
 
     name: str
