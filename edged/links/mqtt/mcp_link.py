@@ -110,7 +110,7 @@ class McpLink:
         self._broadcast: dict[bytes, None] = {}
         server.catalog.put(*reading.templates(self._results, self._loop.time))
         self.subscriptions = (
-            Subscription(filter=topics.presence),
+            Subscription(filter=topics.presence, optional=True),
             Subscription(filter=topics.every_client_presence),
             Subscription(filter=topics.control),
             Subscription(filter=topics.every_rpc, no_local=True),
