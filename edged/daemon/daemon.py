@@ -43,6 +43,7 @@ from edged.tools.showing import Showing
 from edged.tools.view import Rooms
 
 if TYPE_CHECKING:
+    from edged.daemon.network import Network
     from edged.links.http import HttpLink
 
 LOG = logging.getLogger("edged")
@@ -92,8 +93,8 @@ class Daemon:
             offer(catalog)
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
         methods = {"edged/mapping/register": mappings.method()}
-        server = Server(catalog, info, config.mcp, methods, tasks=self._jobs)
-        self._links = self._make_links(server)
+        self._server = Server(catalog, info, config.mcp, methods, tasks=self._jobs)
+        self._links = self._make_links(self._server)
 
     async def run(self) -> None:
         """Start everything, say READY, serve until a signal, stop everything in reverse."""
@@ -125,16 +126,17 @@ class Daemon:
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the links and run the services; at the end running calls finish first."""
         services = {"watchdog": _feed_watchdog, "power": self._power.run, "ticker": self._showing.ticker.run}
-        for link in self._links.values():
-            link.open()
+        for socket in self._links.values():
+            socket.open()
+        links: dict[str, UnixLink | HttpLink | Network] = {**self._links, **self._network()}
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(supervise(name, run), name=name) for name, run in services.items()]
-            for name, link in self._links.items():
+            for name, link in links.items():
                 group.create_task(supervise(name, link.run), name=name)
             try:
                 yield
             finally:
-                for link in self._links.values():
+                for link in links.values():
                     link.close()
                 for service in reversed(running):
                     service.cancel()
@@ -149,6 +151,15 @@ class Daemon:
 
         http = HttpLink(inherited.get("http") or config.http_socket, server, self._access, config.http)
         return {"unix": unix, "http": http}
+
+    def _network(self) -> dict[str, Network]:
+        """The connections to brokers, where there are any."""
+        if not self._config.mqtt.enabled:
+            return {}
+        memory.with_openssl()
+        from edged.daemon.network import Network  # noqa: PLC0415 - the MQTT client comes with its first broker
+
+        return {"mqtt": Network(self._config, self._server, self._access)}
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""
