@@ -1,0 +1,215 @@
+"""Keeps people informed: what the management connection publishes, and when.
+
+What is retained (status, the newest sample, the Home Assistant announcement) goes out directly, and again after every
+connect. What must not be lost (alerts) or is many (samples) goes through the spool, whether or not there is a broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from math import floor
+from typing import Final, Protocol
+
+import msgspec
+
+from edged.errors import Overloaded, StorageError
+from edged.limits import Limits
+from edged.links.mqtt import homeassistant
+from edged.links.mqtt.announcing import Announcer
+from edged.links.mqtt.batching import Batcher
+from edged.links.mqtt.homeassistant import Announcement
+from edged.links.mqtt.retained import Publish, Retained, document
+from edged.links.mqtt.state_config import StateConfig
+from edged.links.mqtt.values import Publication, Subscription, Terms
+from edged.links.mqtt.vitals import JSON, Alert, Identity, Look, Topics, encode, offline, sample_of
+from edged.links.spool.values import Kind, Outbox, Record
+from edged.tasks import Latest
+
+LOG = logging.getLogger(__name__)
+
+ALERTS_WAITING_MAX: Final = 256
+"""Alerts kept while the disk refuses them; then the oldest goes."""
+GOODBYE_S: Final = 2.0
+"""How long the broker has to hear that the device stops."""
+JITTER_S: Final = (0.5, 5.0)
+"""Within these seconds of Home Assistant's return a device announces itself, so that a house does not at once."""
+
+
+class Looks(Protocol):
+    """Who knows the device."""
+
+    def look(self, *, sampled: bool) -> Look:
+        """Everything there is to tell now; `sampled` looks are a telemetry interval apart."""
+
+
+def _jitter_s() -> float:
+    return random.uniform(*JITTER_S)  # noqa: S311 - spreads load, guards nothing
+
+
+class State:
+    """The handler of the management connection, and a service: `run` it, and `close` it when that has ended."""
+
+    def __init__(
+        self,
+        config: StateConfig,
+        identity: Identity,
+        looks: Looks,
+        limits: Latest[Limits],
+        publish: Publish,
+        outbox: Outbox,
+        *,
+        jitter_s: Callable[[], float] = _jitter_s,
+    ) -> None:
+        self._config, self._identity, self._looks, self._limits = config, identity, looks, limits
+        self._outbox, self._jitter_s = outbox, jitter_s
+        self._topics = Topics(identity.device)
+        self._retained = Retained(publish)
+        house = config.home_assistant
+        self._house = Announcement(prefix=house.prefix, name=house.name, identity=identity)
+        self._announcer = Announcer(self._house, self._retained) if house.enabled and config.now else None
+        self._batcher = Batcher(identity, config.batch_s)
+        self._alerts: deque[Record] = deque(maxlen=ALERTS_WAITING_MAX)
+        self._told: Look | None = None
+        self._due_from_s = 0.0
+        self._return_s: float | None = None
+        self._nudged = asyncio.Event()
+
+    # what the connection asks
+
+    @property
+    def will(self) -> Publication:
+        """What the broker is to say when it loses the device."""
+        return document(self._topics.status, encode(offline(self._identity, "lost")))
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """What is to be heard."""
+        return (Subscription(filter=self._house.birth),) if self._announcer else ()
+
+    def connected(self, terms: Terms) -> None:
+        """Say everything that is retained: the broker may be another one."""
+        self._retained.connected()
+        if self._announcer:
+            self._announcer.connected(terms)
+        if self._told is not None:
+            self._retain(self._told)
+
+    def received(self, publication: Publication) -> None:
+        """Announce the device again, soon, where Home Assistant has come back."""
+        back = publication.topic == self._house.birth and publication.payload == homeassistant.ONLINE
+        if back and not publication.retain:  # a retained one was there before us
+            self._return_s = asyncio.get_running_loop().time() + self._jitter_s()
+            self._nudged.set()
+
+    def disconnected(self, reason: str) -> None:
+        """Say nothing until the next connect."""
+        LOG.debug("management connection is gone: %s", reason)
+        self._retained.disconnected()
+
+    # what the daemon asks
+
+    def nudge(self) -> None:
+        """Something has changed that people see: tell it within a second."""
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Tell what changes as it changes, and sample on time."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_limits(), name="state-limits")
+            while True:
+                await self._turn(asyncio.get_running_loop().time())
+                await self._rest()
+
+    async def close(self) -> None:
+        """Store the samples there are, and take leave of the broker."""
+        await self._store(self._batcher.all(), asyncio.get_running_loop().time())
+        farewell = document(self._topics.status, encode(offline(self._identity, "stopped")))
+        if (said := self._retained.put(farewell)) is not None:
+            await asyncio.wait([said], timeout=GOODBYE_S)
+        self._retained.disconnected()
+        self._told = None
+
+    # inside
+
+    async def _follow_limits(self) -> None:
+        while True:
+            await self._limits.changed()
+            self._nudged.set()
+
+    async def _turn(self, now: float) -> None:
+        due = self._told is None or now >= floor(self._due_s())
+        look = self._looks.look(sampled=due)
+        if due:
+            self._due_from_s = now
+            if self._config.telemetry:
+                self._batcher.add(sample_of(look.now), now)
+        self._alerts += [self._record(alert) for alert in look.alerts]
+        self._tell(look, sampled=due)
+        self._welcome(now)
+        await self._store(self._batcher.due(now), now)
+
+    def _due_s(self) -> float:
+        """When the next sample is to be taken."""
+        return self._due_from_s + max(self._config.interval_s, self._limits.value.telemetry_interval_s)
+
+    async def _rest(self) -> None:
+        """Sleep until the whole second of what is due next; where something changes, until the next whole second."""
+        loop = asyncio.get_running_loop()
+        soonest_s = floor(loop.time()) + 1
+        due_s = self._due_s() if self._return_s is None else min(self._due_s(), self._return_s + 1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(max(floor(due_s), soonest_s)):
+                await self._nudged.wait()
+                await asyncio.sleep(soonest_s - loop.time())
+        self._nudged.clear()
+
+    def _tell(self, look: Look, *, sampled: bool) -> None:
+        before = self._told.status if self._told else None
+        fresh = look.status.differs(before)
+        if before is not None and not fresh:
+            look = msgspec.structs.replace(look, status=before)
+        if sampled or fresh:
+            self._told = look
+            self._retain(look)
+
+    def _welcome(self, now: float) -> None:
+        """Say everything once more when it is time to, after Home Assistant has come back."""
+        if self._return_s is not None and now >= self._return_s and self._told is not None:
+            self._return_s = None
+            self._retained.forget()
+            self._retain(self._told)
+
+    def _retain(self, look: Look) -> None:
+        if self._announcer:
+            self._announcer.withdraw(look)
+        self._retained.put(document(self._topics.status, encode(look.status)))
+        if self._config.now:
+            self._retained.put(document(self._topics.now, encode(look.now), qos=0))
+        if self._announcer:
+            self._announcer.announce(look)
+
+    def _record(self, alert: Alert) -> Record:
+        return Record(
+            id=alert.id, kind=Kind.ALERT, topic=self._topics.alert, payload=encode(alert), content_type=JSON
+        )
+
+    async def _store(self, samples: Sequence[Record], now: float) -> None:
+        """Hand over what waits, alerts apart: what the disk refuses is tried again at the next turn."""
+        if await self._put(tuple(self._alerts)):
+            self._alerts.clear()
+        if samples and await self._put(samples):
+            self._batcher.stored(now)
+
+    async def _put(self, records: Sequence[Record]) -> bool:
+        try:
+            if records:
+                await self._outbox.put(*records)
+        except (StorageError, Overloaded) as exc:
+            LOG.warning("%d records wait for the disk: %s", len(records), exc.message)
+            return False
+        return True
