@@ -1,4 +1,4 @@
-"""Tells Home Assistant what there is, and what is there no more."""
+"""Tells Home Assistant what there is, and what is there no more: while there is no broker, nothing counts as told."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Announcer:
 
     def withdraw(self, look: Look) -> None:
         """Have entities removed that have nothing to show any more; before the sample that lacks them."""
+        if not self._retained.online:
+            return
         entities = homeassistant.components(look.now, look.has)
         gone = {key: entity for key, entity in self._announced.items() if key not in entities}
         if gone:
@@ -41,6 +43,8 @@ class Announcer:
 
     def announce(self, look: Look) -> None:
         """Have every entity there; after the sample that it reads."""
+        if not self._retained.online:
+            return
         entities = homeassistant.components(look.now, look.has)
         if self._say(entities, {}):
             self._complained = False

@@ -37,18 +37,19 @@ class Retained:
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
-        self._online = False
+        self.online = False
+        """Whether there is a broker to say it to."""
         self._said: dict[str, bytes] = {}
         self._complained: set[str] = set()
 
     def connected(self) -> None:
         """The broker may be one that knows nothing."""
-        self._online = True
+        self.online = True
         self._said.clear()
 
     def disconnected(self) -> None:
         """Say nothing until the next connect."""
-        self._online = False
+        self.online = False
 
     def forget(self) -> None:
         """Say everything again when it is put the next time."""
@@ -60,7 +61,7 @@ class Retained:
         What could not be sent is said again when it is put the next time.
         """
         topic, payload = publication.topic, publication.payload
-        if not self._online or self._said.get(topic) == payload:
+        if not self.online or self._said.get(topic) == payload:
             return None
         self._said[topic] = payload
         sent = self._publish(publication)
@@ -78,7 +79,7 @@ class Retained:
             del self._said[topic]
         if not isinstance(exc, EdgedError):
             raise exc
-        if self._online:
+        if self.online:
             self._complain(topic, exc.message)
 
     def _complain(self, topic: str, why: str) -> None:
