@@ -35,6 +35,8 @@ class Showing:
         catalog.put(*Prompts(view).offers())
         self.ticker = Ticker(self._resources.pulse, catalog.updated)
         catalog.on_watch(self.ticker.watch)
+        self.on_refresh: Callable[[], None] = lambda: None
+        """Called when the models there are may be others."""
 
     @property
     def models(self) -> Mapping[str, Installed]:
@@ -45,6 +47,7 @@ class Showing:
         """Take over what the library now holds."""
         await self._resources.refresh()
         self.ticker.reconsider()
+        self.on_refresh()
 
     def follow(self, models: Models) -> Models:
         """The same, with every change of the library taken over."""

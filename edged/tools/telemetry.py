@@ -78,7 +78,7 @@ class Telemetry:
         """Everything there is to tell now; rates and latencies are since the last look that was `sampled`."""
         asked = self._sources
         now, inference, readings = asked.clock(), asked.inference(), asked.readings()
-        models = {name: one for name, one in asked.models().items() if one.active}
+        models = {name: one for name, one in sorted(asked.models().items()) if one.active}
         work = {name: work_of(name, inference) for name in models}
         figures = {name: self._model(one, work[name], inference, now) for name, one in models.items()}
         sample = self._sample(now, readings, figures)

@@ -47,6 +47,7 @@ class Device:
     """Real ledger, governor and histograms over what a test says is read and run."""
 
     def __init__(self, *, mute: Iterable[str] = (), identity: Identity = ME) -> None:
+        self.identity = identity
         self.now_s = 5000.0
         self.raws: dict[str, float | None] = dict(RAWS)
         self.limits = Latest(Limits())

@@ -116,7 +116,7 @@ def _model(name: str) -> dict[str, Component]:
 
 def _problem(group: str) -> Component:
     """Likewise in brackets: there is a group `keys`."""
-    shown = "CPU" if group == "cpu" else group.capitalize()
+    shown = group.capitalize()
     flag = _flag(f"{shown} problem", f"value_json.problem['{group}']", device_class="problem")
     return {**flag, "entity_category": "diagnostic"}
 
