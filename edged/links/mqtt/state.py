@@ -89,7 +89,7 @@ class State:
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
         """What is to be heard."""
-        return (Subscription(filter=self._house.birth),) if self._announcer else ()
+        return (Subscription(filter=self._house.birth, optional=True),) if self._announcer else ()
 
     def connected(self, terms: Terms) -> None:
         """Say everything that is retained: the broker may be another one."""
