@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -54,6 +54,7 @@ class Device:
         self.keys: Keys | None = None
         self.evicted: int | None = 0
         self.twin: str | None = None
+        self.ask_twin: Callable[[], str | None] = lambda: self.twin
         self.models: dict[str, Installed] = {}
         self.loaded: list[stats.ModelStatus] = []
         self.worked: dict[str, stats.ModelStats] = {}
@@ -102,8 +103,11 @@ class Device:
             wall=lambda: EPOCH_S + self.now_s,
             keys=lambda: self.keys,
             evicted=lambda: self.evicted,
-            twin=lambda: self.twin,
+            twin=self._twin,
         )
+
+    def _twin(self) -> str | None:
+        return self.ask_twin()
 
     def _inference(self) -> stats.Status | None:
         return stats.Status(

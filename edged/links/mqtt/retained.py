@@ -51,9 +51,12 @@ class Retained:
         """Say nothing until the next connect."""
         self.online = False
 
-    def forget(self) -> None:
-        """Say everything again when it is put the next time."""
-        self._said.clear()
+    def forget(self, topic: str | None = None) -> None:
+        """Say it again, or everything, when it is put the next time."""
+        if topic is None:
+            self._said.clear()
+        else:
+            self._said.pop(topic, None)
 
     def put(self, publication: Publication) -> asyncio.Future[int] | None:
         """Publish it where the broker does not have it already; None where nothing is said.

@@ -26,7 +26,7 @@ from edged.links.mqtt.homeassistant import Announcement
 from edged.links.mqtt.retained import Publish, Retained, document
 from edged.links.mqtt.state_config import StateConfig
 from edged.links.mqtt.values import Publication, Subscription, Terms
-from edged.links.mqtt.vitals import JSON, Alert, Identity, Look, Topics, encode, offline, sample_of
+from edged.links.mqtt.vitals import JSON, Alert, Identity, Look, Status, Topics, encode, offline, sample_of
 from edged.links.spool.values import Kind, Outbox, Record
 from edged.tasks import Latest
 
@@ -38,6 +38,9 @@ GOODBYE_S: Final = 2.0
 """How long the broker has to hear that the device stops."""
 JITTER_S: Final = (0.5, 5.0)
 """Within these seconds of Home Assistant's return a device announces itself, so that a house does not at once."""
+
+TWIN_S: Final = 600.0
+"""How long another device that was heard counts as being there."""
 
 
 class Looks(Protocol):
@@ -77,6 +80,8 @@ class State:
         self._told: Look | None = None
         self._due_from_s = 0.0
         self._return_s: float | None = None
+        self._twin = ""
+        self._twin_s: float | None = None
         self._nudged = asyncio.Event()
 
     # what the connection asks
@@ -88,8 +93,10 @@ class State:
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """What is to be heard."""
-        return (Subscription(filter=self._house.birth, optional=True),) if self._announcer else ()
+        """What is to be heard: Home Assistant, and what others say of this device."""
+        own = Subscription(filter=self._topics.status, no_local=True, optional=True)
+        birth = Subscription(filter=self._house.birth, optional=True)
+        return (own, birth) if self._announcer else (own,)
 
     def connected(self, terms: Terms) -> None:
         """Say everything that is retained: the broker may be another one."""
@@ -100,11 +107,14 @@ class State:
             self._retain(self._told)
 
     def received(self, publication: Publication) -> None:
-        """Announce the device again, soon, where Home Assistant has come back."""
-        back = publication.topic == self._house.birth and publication.payload == homeassistant.ONLINE
-        if back and not publication.retain:  # a retained one was there before us
+        """See what others say of this device, and announce it again, soon, where Home Assistant has come back."""
+        if publication.retain:  # it was there before we said anything
+            return
+        if publication.topic == self._topics.status:
+            self._overheard(publication.payload)
+        elif publication.payload == homeassistant.ONLINE:
             self._return_s = asyncio.get_running_loop().time() + self._jitter_s()
-            self._nudged.set()
+        self._nudged.set()
 
     def disconnected(self, reason: str) -> None:
         """Say nothing until the next connect."""
@@ -112,6 +122,11 @@ class State:
         self._retained.disconnected()
 
     # what the daemon asks
+
+    def twin(self) -> str | None:
+        """What is known of another device that told its status as this one's, for ten minutes after it did."""
+        recent = self._twin_s is not None and asyncio.get_running_loop().time() - self._twin_s < TWIN_S
+        return self._twin if recent else None
 
     def nudge(self) -> None:
         """Something has changed that people see: tell it within a second."""
@@ -149,8 +164,7 @@ class State:
             if self._config.telemetry:
                 self._batcher.add(sample_of(look.now), now)
         self._alerts += [self._record(alert) for alert in look.alerts]
-        self._tell(look, sampled=due)
-        self._welcome(now)
+        self._tell(look, now, sampled=due)
         await self._store(self._batcher.due(now), now)
 
     def _due_s(self) -> float:
@@ -168,21 +182,31 @@ class State:
                 await asyncio.sleep(soonest_s - loop.time())
         self._nudged.clear()
 
-    def _tell(self, look: Look, *, sampled: bool) -> None:
-        before = self._told.status if self._told else None
-        fresh = look.status.differs(before)
+    def _tell(self, look: Look, now: float, *, sampled: bool) -> None:
+        before = self._told
+        fresh = look.status.differs(before.status if before else None)
         if before is not None and not fresh:
-            look = msgspec.structs.replace(look, status=before)
-        if sampled or fresh:
-            self._told = look
-            self._retain(look)
-
-    def _welcome(self, now: float) -> None:
-        """Say everything once more when it is time to, after Home Assistant has come back."""
-        if self._return_s is not None and now >= self._return_s and self._told is not None:
+            look = msgspec.structs.replace(look, status=before.status)
+        if before is None or sampled or fresh:
+            self._told = before = look
+        if self._return_s is not None and now >= self._return_s:
             self._return_s = None
             self._retained.forget()
-            self._retain(self._told)
+        self._retain(before)
+
+    def _overheard(self, payload: bytes) -> None:
+        """A twin is told of; any other word on our status is the will of an earlier connection, late, or a prank."""
+        try:
+            said = msgspec.json.decode(payload, type=Status)
+        except msgspec.DecodeError:
+            said = None
+        if said is not None and said.state == "online" and said.start_id != self._identity.start_id:
+            self._twin = (
+                f"another device says that it is {said.device}: {said.board}, boot {said.boot_id[:40]}"
+            )
+            self._twin_s = asyncio.get_running_loop().time()
+        else:
+            self._retained.forget(self._topics.status)
 
     def _retain(self, look: Look) -> None:
         if self._announcer:

@@ -14,7 +14,7 @@ from edged.limits import Limits
 from edged.links.mqtt.state import ALERTS_WAITING_MAX, State
 from edged.links.mqtt.state_config import HomeAssistantConfig, StateConfig
 from edged.links.mqtt.values import Publication, Terms
-from edged.links.mqtt.vitals import Look, Topics
+from edged.links.mqtt.vitals import Look, Status, Topics, encode
 from edged.tools.telemetry import Keys
 from tests.rig.fast_loop import FastLoop
 from tests.rig.telling import ME, Device, Disk, House
@@ -23,7 +23,7 @@ TOPICS = Topics(ME.device)
 DISCOVERY = "homeassistant/device/lab-7/config"
 BIRTH = "homeassistant/status"
 TERMS = Terms(broker="mqtt://localhost", client_id="lab-7.m-1")
-DAY_S = 86_400
+QUARTER_S = 21_600
 
 
 @dataclass
@@ -323,11 +323,73 @@ def test_without_home_assistant_nothing_is_announced_or_heard(config: StateConfi
     async def scenario(world: World) -> None:
         world.connect()
         await asyncio.sleep(60)
-        assert world.state.subscriptions == ()
+        assert [each.filter for each in world.state.subscriptions] == [TOPICS.status]
         assert DISCOVERY not in world.house.topics()
         assert (TOPICS.now in world.house.topics()) is config.now
 
     run(scenario, config)
+
+
+# what others say
+
+LOST = Status(
+    state="offline", ended="lost", device="lab-7", version="0.4.0", board="", boot_id="b0071d", start_id="0"
+)
+TWIN = msgspec.structs.replace(LOST, state="online", ended=None, board="Raspberry Pi 5", boot_id="7w1n")
+
+
+@pytest.mark.parametrize("said", [encode(LOST), b"", b"{", b"[]"])
+def test_a_late_will_of_an_earlier_connection_does_not_last(said: bytes) -> None:
+    async def scenario(world: World) -> None:
+        world.connect()
+        await asyncio.sleep(1.5)
+        world.house.said.clear()
+        world.state.received(Publication(topic=TOPICS.status, payload=said))
+        await asyncio.sleep(1)
+        assert world.house.newest(TOPICS.status)["state"] == "online"
+
+    run(scenario)
+
+
+def test_a_twin_is_reported_and_not_fought() -> None:
+    async def scenario(world: World) -> None:
+        world.connect()
+        await asyncio.sleep(1.5)
+        world.house.said.clear()
+        world.state.received(Publication(topic=TOPICS.status, payload=encode(TWIN)))
+        await asyncio.sleep(1)
+        assert world.state.twin() == "another device says that it is lab-7: Raspberry Pi 5, boot 7w1n"
+        assert TOPICS.status not in world.house.topics()
+        await asyncio.sleep(700)
+        assert world.state.twin() is None
+
+    run(scenario)
+
+
+def test_the_status_that_was_there_before_is_neither() -> None:
+    async def scenario(world: World) -> None:
+        world.connect()
+        await asyncio.sleep(1.5)
+        world.house.said.clear()
+        for said in (TWIN, LOST):
+            world.state.received(Publication(topic=TOPICS.status, payload=encode(said), retain=True))
+        await asyncio.sleep(3)
+        assert (world.state.twin(), world.house.said) == (None, [])
+
+    run(scenario)
+
+
+def test_a_flood_of_words_on_our_status_costs_a_look_a_second() -> None:
+    async def scenario(world: World) -> None:
+        world.connect()
+        await asyncio.sleep(1.5)
+        looks = len(world.looks)
+        for _ in range(1000):
+            world.state.received(Publication(topic=TOPICS.status, payload=encode(LOST)))
+            await asyncio.sleep(0.01)
+        assert len(world.looks) - looks <= 13
+
+    run(scenario)
 
 
 # the spool
@@ -335,9 +397,9 @@ def test_without_home_assistant_nothing_is_announced_or_heard(config: StateConfi
 
 def test_samples_are_stored_together_and_each_once() -> None:
     async def scenario(world: World) -> None:
-        await asyncio.sleep(DAY_S)
+        await asyncio.sleep(QUARTER_S)
         samples = world.disk.documents("/up/telemetry")
-        assert world.disk.puts <= DAY_S / 300 + 1
+        assert world.disk.puts <= QUARTER_S / 300 + 1
         assert len(world.looks) - 31 <= len(samples) <= len(world.looks)
         assert len({sample["at"] for sample in samples}) == len(samples)
 
