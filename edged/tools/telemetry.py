@@ -208,7 +208,7 @@ class Telemetry:
             subject=change.key.subject,
             event="begin" if change.begins else "end",
             severity=change.severity,
-            message=change.words,
+            message=_clipped(change.words),
             at=sample.at,
             uptime_s=sample.uptime_s,
             ends=began.id if began else None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edged.errors import StorageError
+from edged.errors import StorageError, TooLarge
 from edged.inference import stats
 from edged.inference.models.library import Slot, State
 from edged.limits import Limits
@@ -125,10 +125,11 @@ class Device:
 
 @dataclass
 class Disk:
-    """A spool's promise, kept in memory: `broken` refuses."""
+    """A spool's promise, kept in memory: `broken` refuses all, `rejects` one by its id."""
 
     records: dict[str, Record] = field(default_factory=dict)
     broken: bool = False
+    rejects: str = ""
     puts: int = 0
 
     async def put(self, *records: Record) -> None:
@@ -136,6 +137,8 @@ class Disk:
         await asyncio.sleep(0)
         if self.broken:
             raise StorageError("no space left on device")
+        if self.rejects in {record.id for record in records}:
+            raise TooLarge("too large")
         self.records |= {record.id: record for record in records if record.id not in self.records}
 
     def documents(self, topic: str) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""A working day of a device's samples: a board that is busy now and then in a room that warms up, with three models."""
+"""Some hours of a device's samples: a board that is busy now and then in a room that warms up, with three models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edged.links.mqtt.vitals import Sample, sample_of
 from tests.rig.board_heat import Heat, sensed
 from tests.rig.telling import Device, GiB
 
-HOURS = range(8, 16)
+HOURS = range(8, 12)
 MODELS = {"face": "1.2.0", "digits": "2.0.1", "okay_nabu": "1.0"}
 PAGE = 4096
 

@@ -17,12 +17,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from edged.errors import Overloaded, StorageError
+from edged.errors import Overloaded, Rejected, StorageError
 from edged.limits import Limits
-from edged.links.mqtt import homeassistant
-from edged.links.mqtt.announcing import Announcer
 from edged.links.mqtt.batching import Batcher
-from edged.links.mqtt.homeassistant import Announcement
+from edged.links.mqtt.homeassistant import ONLINE, Announcement
+from edged.links.mqtt.house import House
 from edged.links.mqtt.retained import Publish, Retained, document
 from edged.links.mqtt.state_config import StateConfig
 from edged.links.mqtt.values import Publication, Subscription, Terms
@@ -73,8 +72,8 @@ class State:
         self._topics = Topics(identity.device)
         self._retained = Retained(publish)
         house = config.home_assistant
-        self._house = Announcement(prefix=house.prefix, name=house.name, identity=identity)
-        self._announcer = Announcer(self._house, self._retained) if house.enabled and config.now else None
+        to = Announcement(prefix=house.prefix, name=house.name, identity=identity)
+        self._house = House(to, self._retained) if house.enabled and config.now else None
         self._batcher = Batcher(identity, config.batch_s)
         self._alerts: deque[Record] = deque(maxlen=ALERTS_WAITING_MAX)
         self._told: Look | None = None
@@ -95,14 +94,15 @@ class State:
     def subscriptions(self) -> tuple[Subscription, ...]:
         """What is to be heard: Home Assistant, and what others say of this device."""
         own = Subscription(filter=self._topics.status, no_local=True, optional=True)
-        birth = Subscription(filter=self._house.birth, optional=True)
-        return (own, birth) if self._announcer else (own,)
+        if self._house is None:
+            return (own,)
+        return own, Subscription(filter=self._house.birth, optional=True)
 
     def connected(self, terms: Terms) -> None:
         """Say everything that is retained: the broker may be another one."""
         self._retained.connected()
-        if self._announcer:
-            self._announcer.connected(terms)
+        if self._house:
+            self._house.connected(terms)
         if self._told is not None:
             self._retain(self._told)
 
@@ -112,9 +112,10 @@ class State:
             return
         if publication.topic == self._topics.status:
             self._overheard(publication.payload)
-        elif publication.payload == homeassistant.ONLINE:
+            self._nudged.set()
+        elif self._house and publication.topic == self._house.birth and publication.payload == ONLINE:
             self._return_s = asyncio.get_running_loop().time() + self._jitter_s()
-        self._nudged.set()
+            self._nudged.set()
 
     def disconnected(self, reason: str) -> None:
         """Say nothing until the next connect."""
@@ -209,13 +210,13 @@ class State:
             self._retained.forget(self._topics.status)
 
     def _retain(self, look: Look) -> None:
-        if self._announcer:
-            self._announcer.withdraw(look)
+        if self._house:
+            self._house.withdraw(look)
         self._retained.put(document(self._topics.status, encode(look.status)))
         if self._config.now:
             self._retained.put(document(self._topics.now, encode(look.now), qos=0))
-        if self._announcer:
-            self._announcer.announce(look)
+        if self._house:
+            self._house.announce(look)
 
     def _record(self, alert: Alert) -> Record:
         return Record(
@@ -230,9 +231,14 @@ class State:
             self._batcher.stored(now)
 
     async def _put(self, records: Sequence[Record]) -> bool:
+        """Whether they need not be put again."""
         try:
             if records:
                 await self._outbox.put(*records)
+        except Rejected as exc:
+            if len(records) > 1:
+                return all([await self._put((record,)) for record in records])
+            LOG.error("record lost id=%s: %s", records[0].id, exc.message)  # noqa: TRY400 - it says it all
         except (StorageError, Overloaded) as exc:
             LOG.warning("%d records wait for the disk: %s", len(records), exc.message)
             return False

@@ -24,7 +24,7 @@ def day(seed: int) -> list[tuple[Record, ...]]:
     return [*batches, batcher.all()]
 
 
-def test_a_days_samples_are_a_fifth_of_their_size_when_deflated() -> None:
+def test_samples_are_at_most_a_fifth_of_their_size_when_deflated() -> None:
     batches = day(seed=1)
     records = [record for batch in batches for record in batch]
     assert len({record.id for record in records}) == len(records) == len(HOURS) * 3600 / INTERVAL_S

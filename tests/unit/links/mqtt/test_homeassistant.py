@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 
@@ -200,6 +200,7 @@ def test_what_is_gone_keeps_only_its_platform() -> None:
 ids = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
 
 
+@settings(max_examples=30)
 @given(ids, ids)
 def test_two_devices_never_share_a_topic_or_an_entity(one: str, other: str) -> None:
     def unique(device: str) -> tuple[str, set[str]]:

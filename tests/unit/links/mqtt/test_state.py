@@ -330,6 +330,17 @@ def test_without_home_assistant_nothing_is_announced_or_heard(config: StateConfi
     run(scenario, config)
 
 
+def test_the_same_word_on_another_topic_means_nothing() -> None:
+    async def scenario(world: World) -> None:
+        world.connect()
+        await asyncio.sleep(1.5)
+        world.state.received(Publication(topic="edged/v1/lab-7/dn/ack", payload=b"online"))
+        await asyncio.sleep(8)
+        assert world.house.topics().count(DISCOVERY) == 1
+
+    run(scenario)
+
+
 # what others say
 
 LOST = Status(
@@ -418,6 +429,20 @@ def test_the_disk_is_asked_again_and_nothing_is_lost_or_double() -> None:
         assert len(world.disk.documents("/up/telemetry")) >= 120
 
     run(scenario)
+
+
+def test_a_record_that_the_spool_rejects_is_lost_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(world: World) -> None:
+        world.disk.rejects = "57a27-t3"
+        await asyncio.sleep(320)
+        told = {record.id for record in world.disk.records.values()}
+        assert {"57a27-t2", "57a27-t4"} < told
+        assert "57a27-t3" not in told
+
+    run(scenario)
+    assert [r.getMessage() for r in caplog.records if "lost" in r.getMessage()] == [
+        "record lost id=57a27-t3: too large"
+    ]
 
 
 def test_a_disk_that_stays_full_does_not_fill_the_memory() -> None:

@@ -18,7 +18,7 @@ HEADER_MAX_BYTES: Final = 512
 """Topic and properties of the message take less."""
 
 
-class Announcer:
+class House:
     """Keeps what was announced last, so that what is gone can be told to go."""
 
     def __init__(self, to: Announcement, retained: Retained) -> None:
@@ -26,6 +26,11 @@ class Announcer:
         self._announced: Mapping[str, Component] = {}
         self._room_bytes = DEFAULT_LIMIT_BYTES - HEADER_MAX_BYTES
         self._complained = False
+
+    @property
+    def birth(self) -> str:
+        """Where Home Assistant says that it is back."""
+        return self._to.birth
 
     def connected(self, terms: Terms) -> None:
         """Keep to what this broker takes."""
