@@ -17,9 +17,10 @@ import msgspec
 
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import Connection
+from edged.links.mqtt.sharing import Sender, Shared
 from edged.links.mqtt.state import State
 from edged.links.mqtt.state_config import StateConfig
-from edged.links.mqtt.values import Publication
+from edged.links.mqtt.values import Handler, Publication
 from edged.links.spool.values import Outbox
 from tests.rig.telling import ME, Device, Disk
 
@@ -32,27 +33,31 @@ async def telling(
     *,
     settings: StateConfig | None = None,
     name: str = "lab-7.m-1",
+    beside: Handler | None = None,
+    sender: Sender | None = None,
     on_announced: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[State]:
-    """Have a device told on a broker, started and stopped as the daemon does."""
+    """Have a device told on a broker, started and stopped as the daemon does; `beside` hears the same connection."""
+    sender = sender or Sender()
 
     def publish(publication: Publication) -> asyncio.Future[int]:
-        sent = connection.publish(publication)
+        sent = sender.publish(publication)
         if publication.topic.startswith("homeassistant/"):  # the last of what is told at a connect
             sent.add_done_callback(lambda _: on_announced())
         return sent
 
-    identity = device.identity
     state = State(
         settings or StateConfig(),
-        identity,
+        device.identity,
         device.telemetry,
         device.limits,
         publish,
         outbox or Disk(),
         jitter_s=lambda: 0.0,
     )
-    connection = Connection(config, name, state, will=state.will, subscriptions=state.subscriptions)
+    handler = Shared(state, *([beside] if beside else []))
+    connection = Connection(config, name, handler, will=state.will, subscriptions=state.subscriptions)
+    sender.send_by(connection)
     async with asyncio.TaskGroup() as group:
         line = group.create_task(connection.run())
         service = group.create_task(state.run())

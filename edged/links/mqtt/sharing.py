@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from edged.links.mqtt.values import Handler, Publication, Terms
+from edged.errors import Unreachable
+from edged.links.mqtt.values import Handler, Publication, Publisher, Terms
+
+
+class Sender:
+    """A Publisher that may be handed out before its connection is made, for that needs to know who listens."""
+
+    def __init__(self) -> None:
+        self._by: Publisher | None = None
+
+    def send_by(self, publisher: Publisher) -> None:
+        """From now on, by this one."""
+        self._by = publisher
+
+    @property
+    def terms(self) -> Terms | None:
+        """See Publisher."""
+        return self._by.terms if self._by else None
+
+    def publish(self, publication: Publication) -> asyncio.Future[int]:
+        """See Publisher."""
+        if self._by is None:
+            unmade: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            unmade.set_exception(Unreachable("no connection to a broker: it is not made yet"))
+            return unmade
+        return self._by.publish(publication)
+
+    def publish_from_thread(self, publication: Publication) -> None:
+        """See Publisher."""
+        if self._by is not None:
+            self._by.publish_from_thread(publication)
 
 
 class Shared:

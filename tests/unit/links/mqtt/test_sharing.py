@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from edged.links.mqtt.sharing import Shared
+from edged.errors import Unreachable
+from edged.links.mqtt.sharing import Sender, Shared
 from edged.links.mqtt.values import Publication, Terms
 
 TERMS = Terms(broker="mqtt://localhost", client_id="lab-7.m-1")
@@ -44,3 +47,14 @@ def test_who_stumbles_keeps_nothing_from_the_next_and_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="a"):
         shared.received(Publication(topic="x"))
     assert heard == ["a x", "b x"]
+
+
+def test_what_is_sent_before_the_connection_is_made_finds_nobody() -> None:
+    async def scenario() -> None:
+        sender = Sender()
+        assert sender.terms is None
+        sender.publish_from_thread(Publication(topic="x"))
+        with pytest.raises(Unreachable):
+            await sender.publish(Publication(topic="x"))
+
+    asyncio.run(scenario())
