@@ -16,9 +16,11 @@ P = ParamSpec("P")
 class FastLoop(asyncio.SelectorEventLoop):
     """`asyncio.Runner(loop_factory=FastLoop)`. Blocking work belongs into a `WatchedThread`: time stands while it runs."""
 
-    def __init__(self) -> None:
-        self.now_s = 1000.0
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
         self.working = 0
+        self.wakeups = 0
+        """How often time alone woke it."""
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -38,6 +40,7 @@ class _Selector(selectors.DefaultSelector):
         if timeout is None:
             raise AssertionError("nothing is left that could happen")
         self._loop.now_s += timeout
+        self._loop.wakeups += 1
         return super().select(0)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from edged.tools.ticking import Ticker
-from tests.rig.fast_loop import FastLoop
+from tests.rig.fastloop import FastLoop
 
 
 class World:
@@ -32,7 +32,7 @@ class World:
 
 
 def run(test: Callable[[World, FastLoop], Awaitable[None]]) -> None:
-    loop = FastLoop()
+    loop = FastLoop(100.25)
 
     async def main() -> None:
         world = World()

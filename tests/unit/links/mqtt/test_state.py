@@ -16,7 +16,7 @@ from edged.links.mqtt.state_config import HomeAssistantConfig, StateConfig
 from edged.links.mqtt.values import Publication, Terms
 from edged.links.mqtt.vitals import Look, Status, Topics, encode
 from edged.tools.telemetry import Keys
-from tests.rig.fast_loop import FastLoop
+from tests.rig.fastloop import FastLoop
 from tests.rig.telling import ME, Device, Disk, House
 
 TOPICS = Topics(ME.device)
@@ -58,7 +58,7 @@ class World:
 
 
 def run(test: Callable[[World], Awaitable[None]], config: StateConfig | None = None) -> None:
-    loop = FastLoop()
+    loop = FastLoop(100.25)
 
     async def main() -> None:
         world = World(loop, config or StateConfig())
@@ -186,7 +186,7 @@ def test_a_stop_says_offline_and_stores_the_samples_there_are() -> None:
         world.connect()
         assert world.house.said == []  # what has said goodbye is not back
 
-    loop = FastLoop()
+    loop = FastLoop(100.25)
     try:
         loop.run_until_complete(main(loop))
     finally:
