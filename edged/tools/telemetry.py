@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
+from edged import __version__
 from edged.inference import stats
 from edged.limits import Limits
 from edged.links.mqtt.vitals import Alert, Identity, Look, ModelSample, Now, Sample, Status
 from edged.metrics import Histogram, Mark
 from edged.power.readings import Readings, value
 from edged.power.readings import Sample as Read
-from edged.tools import problems
+from edged.tools import board, problems
 from edged.tools.documents import Work, loaded_of, work_of
 from edged.tools.inventory import Installed
 from edged.tools.problems import GROUPS, NEVER, Change, Facts, Key, ModelFacts
@@ -21,6 +25,22 @@ WORDS_MAX: Final = 255
 """Home Assistant takes no longer state."""
 SENSORS: Final = ("heat.", "battery.percent", "supply.undervoltage")
 """Readings whose silence is a problem; what is derived from them is silent with them."""
+
+
+def identify(device: str, root: Path = Path("/")) -> Identity:
+    """Who this start of the daemon is."""
+    found = board.look(root)
+    try:
+        boot_id = (root / "proc/sys/kernel/random/boot_id").read_text().strip()  # random(4)
+    except OSError:
+        boot_id = "unknown"
+    return Identity(
+        device=device,
+        version=__version__,
+        board=found.model or found.machine,
+        boot_id=boot_id,
+        start_id=secrets.token_hex(6),
+    )
 
 
 class Keys(NamedTuple):
@@ -32,8 +52,7 @@ class Keys(NamedTuple):
     """Why they cannot be used."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked at every look."""
 
     limits: Callable[[], Limits]

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.connection import Connection
-from edged.links.mqtt.sharing import Sender, Shared
+from edged.links.mqtt.management import Management
+from edged.links.mqtt.sharing import Sender
 from edged.links.mqtt.state import State
 from edged.links.mqtt.state_config import StateConfig
 from edged.links.mqtt.values import Handler, Publication
@@ -38,10 +38,10 @@ async def telling(
     on_announced: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[State]:
     """Have a device told on a broker, started and stopped as the daemon does; `beside` hears the same connection."""
-    sender = sender or Sender()
+    through = sender or Sender()
 
     def publish(publication: Publication) -> asyncio.Future[int]:
-        sent = sender.publish(publication)
+        sent = through.publish(publication)
         if publication.topic.startswith("homeassistant/"):  # the last of what is told at a connect
             sent.add_done_callback(lambda _: on_announced())
         return sent
@@ -55,19 +55,14 @@ async def telling(
         outbox or Disk(),
         jitter_s=lambda: 0.0,
     )
-    handler = Shared(state, *([beside] if beside else []))
-    connection = Connection(config, name, handler, will=state.will, subscriptions=state.subscriptions)
-    sender.send_by(connection)
+    template = msgspec.structs.replace(config, management_client_id=name)
+    management = Management(template, ME.device, state, through, beside=[beside] if beside else [])
     async with asyncio.TaskGroup() as group:
-        line = group.create_task(connection.run())
-        service = group.create_task(state.run())
+        group.create_task(management.run())
         try:
             yield state
         finally:
-            service.cancel()
-            await asyncio.wait([service])
-            await state.close()
-            line.cancel()
+            management.close()
 
 
 @contextlib.contextmanager

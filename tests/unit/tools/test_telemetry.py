@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -8,7 +10,8 @@ from edged.inference.models.library import State
 from edged.limits import Limits
 from edged.links.mqtt.vitals import Look, Status
 from edged.tools.problems import CODES, GROUPS
-from edged.tools.telemetry import WORDS_MAX, Keys
+from edged.tools.telemetry import WORDS_MAX, Keys, identify
+from tests.rig.board import Board
 from tests.rig.telling import EPOCH_S, Device, GiB
 
 
@@ -105,6 +108,15 @@ def test_the_status_is_new_only_when_more_than_the_time_is() -> None:
     assert not second.differs(first)
     device.install("face")
     assert device.telemetry.look(sampled=True).status.differs(second)
+
+
+def test_every_start_has_an_id_of_its_own(tmp_path: Path) -> None:
+    board = Board(tmp_path, {"proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0"})
+    board.write("proc/sys/kernel/random/boot_id", "0d9c...\n")
+    one, other = (identify("lab-7", tmp_path) for _ in range(2))
+    assert (one.boot_id, one.board) == ("0d9c...", "Raspberry Pi 4 Model B Rev 1.4")
+    assert one.start_id != other.start_id
+    assert identify("lab-7", tmp_path / "nowhere").boot_id == "unknown"
 
 
 # problems
