@@ -158,8 +158,21 @@ class Daemon:
             return {}
         memory.with_openssl()
         from edged.daemon.network import Network  # noqa: PLC0415 - the MQTT client comes with its first broker
+        from edged.tools.telemetry import Sources  # noqa: PLC0415 - likewise
 
-        return {"mqtt": Network(self._config, self._server, self._access)}
+        sources = Sources(
+            limits=lambda: self._limits.value,
+            bands=self._power.bands,
+            readings=lambda: self._power.sample,
+            inference=self._models.status,
+            times=self._models.times,
+            models=lambda: self._showing.models,
+            clock=monotonic,
+            wall=_wall_s,
+        )
+        network = Network(self._config, self._server, self._access, self._limits, sources, _wall_s)
+        self._showing.on_refresh = network.state.nudge
+        return {"mqtt": network}
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""
@@ -201,7 +214,7 @@ class Daemon:
         return Rooms(
             limits=lambda: self._limits.value,
             engine=lambda: self._serving.engine,
-            inference=lambda: scheduler.status() if (scheduler := self._models.scheduler) else None,
+            inference=self._models.status,
             clock=monotonic,
             sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.config import Config
+from edged.inference import stats
 from edged.inference.models.library import Library
 from edged.limits import Limits
+from edged.metrics import Histogram
 from edged.tasks import Latest, OneThread
 from edged.tools.device import Engine
 
@@ -60,6 +63,14 @@ class Models:
             runtime=f"{runtime.name} {runtime.version}", kernels=kernels.name, kernels_reason=reason
         )
         return self.scheduler, engine
+
+    def status(self) -> stats.Status | None:
+        """What it has done; None before the first model serves."""
+        return self.scheduler.status() if self.scheduler else None
+
+    def times(self) -> Mapping[str, Histogram]:
+        """How long answers took, by model."""
+        return self.scheduler.times() if self.scheduler else {}
 
     def limits_changed(self) -> None:
         """Have the new limits obeyed at once."""

@@ -3,48 +3,89 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from edged.config import Config
 from edged.errors import BadConfig
+from edged.limits import Limits
+from edged.links.mqtt.management import Management
 from edged.links.mqtt.service import McpService
+from edged.links.mqtt.sharing import Sender
+from edged.links.mqtt.state import State
+from edged.links.spool.service import Spool
 from edged.mcp.access import Access
 from edged.mcp.server import Server
-from edged.tasks import supervise
+from edged.tasks import Latest, OneThread, supervise
+from edged.tools.telemetry import Sources, Telemetry, identify
 
-LOG = logging.getLogger("edged")
-
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 DESCRIPTION: Final = (
     "Runs machine-learning models on pictures, sounds and readings, as hard as its board can take."
 )
 
 
 class Network:
-    """To be made on the loop; `run` serves until `close`. Raises BadConfig where the device has no usable name."""
+    """To be made on the loop; `run` serves until `close`. Raises BadConfig where the device has no usable name.
 
-    def __init__(self, config: Config, server: Server, access: Access) -> None:
-        device = config.mqtt.id or socket.gethostname()
+    `sources` is what telemetry asks of the other rooms.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server: Server,
+        access: Access,
+        limits: Latest[Limits],
+        sources: Sources,
+        wall_s: Callable[[], float],
+    ) -> None:
+        mqtt = config.mqtt
+        device = mqtt.id or socket.gethostname()
+        me = identify(device)
         try:
             self._mcp = McpService(
-                server, access, config.mqtt, device=device, boot_id=boot_id(), description=DESCRIPTION
+                server, access, mqtt, device=device, boot_id=me.boot_id, description=DESCRIPTION
             )
         except ValueError as exc:
             raise BadConfig(f"[mqtt] id: {exc}; set one") from exc
+        self._thread = OneThread("spool")
+        sender = Sender()
+        path = Path(config.paths.state) / "spool.db"
+        self._spool = Spool(path, mqtt.spool, device, sender, self._thread, wall_s)
+        sources = replace(sources, evicted=self._evicted, twin=self._twin)
+        telemetry = Telemetry(me, sources, mqtt.state.mute)
+        self.state = State(mqtt.state, me, telemetry, limits, sender.publish, self._spool)
+        self._management = Management(
+            mqtt, device, self.state, sender, beside=[self._spool], subscriptions=self._spool.subscriptions()
+        )
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve; at the end say goodbye."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(supervise("mqtt-mcp", self._mcp.run), name="mqtt-mcp")
+        """Serve; at the end store what is to be told, and say goodbye."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                draining = group.create_task(supervise("spool", self._spool.run), name="spool")
+                group.create_task(supervise("mqtt-mcp", self._mcp.run), name="mqtt-mcp")
+                telling = group.create_task(supervise("mqtt-management", self._management.run))
+                await self._stopping.wait()
+                self._mcp.close()
+                self._management.close()
+                await telling
+                draining.cancel()
+            await self._spool.close()
+        finally:
+            self._thread.close()
 
     def close(self) -> None:
         """Let `run` end."""
-        self._mcp.close()
+        self._stopping.set()
 
+    def _evicted(self) -> int:
+        return sum(self._spool.status().lost.values())
 
-def boot_id() -> str:
-    """What tells one boot of one machine from every other."""
-    return _BOOT_ID.read_text().strip()
+    def _twin(self) -> str | None:
+        return self.state.twin()
