@@ -240,6 +240,10 @@ class McpLink:
         if not self._allowance.take("", self._loop.time()):
             self._counts.add("ignored: too many")
             return
+        live = self._clients.get(client)
+        if live and live.waits_for(peek.asks):
+            self._counts.add("ignored: an initialize under an id in flight")
+            return
         text = incoming.whole()
         declared = fitting.declared(publication.properties.user)
         if not self._clients.open(client, text, declared, self._loop.time()):
