@@ -211,7 +211,8 @@ class Session:
             yield
             self._flush()
         except OSError as exc:
-            self.end(Lost(f"the connection broke: {exc.strerror or exc}"))
+            said = self._wire.last_words() or exc
+            self.end(Lost(f"the connection broke: {said.strerror or said}"))
         except Exception as exc:  # noqa: BLE001 - paho raises anything at what it cannot read
             self.end(Lost(f"cannot go on with what the broker sent: {type(exc).__name__}: {exc}"))
         finally:
