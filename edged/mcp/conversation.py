@@ -25,7 +25,7 @@ from edged.mcp.modern import SUBSCRIPTION_KEY, Meta
 from edged.mcp.request import Batch, InFlight, Outlet, Request, Shape
 from edged.mcp.revision import Revision
 from edged.mcp.schema import explain
-from edged.mcp.splice import Splices, Unspent, splice
+from edged.mcp.splice import LARGE_BYTES, Splices, Unspent, splice
 from edged.mcp.subscriptions import Listener, SubscriptionFilter
 from edged.mcp.tally import Tally
 
@@ -93,7 +93,7 @@ class Conversation:
     def receive(self, buffer: bytes | bytearray, start: int = 0, end: int | None = None) -> None:
         """Take in the message at buffer[start:end], which may be reused when this returns."""
         end = len(buffer) if end is None else end
-        if spliced := splice(buffer, start, end):
+        if end - start >= LARGE_BYTES and (spliced := splice(buffer, start, end)):
             try:
                 self._receive(*spliced, end - start)
             except Unspent:
