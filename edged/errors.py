@@ -5,6 +5,7 @@
     │   ├── BadArgument       a tool argument, by its path
     │   ├── BadPicture        an image that cannot be decoded, or is not what it says
     │   ├── BadSound          likewise a recording
+    │   ├── BadCbor           CBOR that is cut short, or uses what is refused here
     │   ├── BadConfig         every problem of a config file, each with path and line
     │   ├── BadManifest       likewise a model manifest
     │   ├── BadModel          a .tflite that fails its pre-flight
@@ -67,6 +68,10 @@ class BadPicture(Rejected):
 
 class BadSound(Rejected):
     """A recording that cannot be decoded or is not of the declared format."""
+
+
+class BadCbor(Rejected):
+    """CBOR that is not one complete item of the plain kind `cborwalk` lets through."""
 
 
 class BadConfig(Rejected):
