@@ -44,14 +44,14 @@ def _addresses(net: Path) -> Iterator[Mark]:
     """Burnt-in addresses of network interfaces that nobody can unplug."""
     for interface in sorted(net.glob("*")):
         device = interface / "device"
-        if device.exists() and "/usb" not in str(device.resolve()) and _read(interface / "addr_assign_type") == "0":
-            if value := _read(interface / "address"):
-                yield Mark("mac", value)
+        burnt_in = device.exists() and _read(interface / "addr_assign_type", zero=True) == "0"
+        if burnt_in and "/usb" not in str(device.resolve()) and (value := _read(interface / "address")):
+            yield Mark("mac", value)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, zero: bool = False) -> str:
     try:
         text = path.read_text(errors="replace").strip("\0\n ")
     except OSError:
         return ""
-    return "" if _USELESS.match(text) else text
+    return "" if _USELESS.match(text) and not zero else text

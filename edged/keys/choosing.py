@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +44,9 @@ class Backends:
         if mode != "off" and (tpm := self.tpm()) is not None:
             return tpm
         if mode == "required":
-            raise KeysUnavailable(f"[keys] tpm = required, and {self._without_tpm()}. {TPM_REMEDY}, or choose preferred")
+            raise KeysUnavailable(
+                f"[keys] tpm = required, and {self._without_tpm()}. {TPM_REMEDY}, or choose preferred"
+            )
         if self._credential is not None:
             return credential.open_(self._directory, self._device, self._credential, self._root)
         return hostfile.make(self._directory, self._device)
@@ -61,7 +63,7 @@ class Backends:
                 return tpm
             tpm.close()
             raise KeysReplaced(
-                f"the keystore says {', '.join(sorted(claimed))}, but this device's TPM has keys of it: the keystore was "
+                f"the keystore says {', '.join(sorted(claimed))}, but the TPM knows this device: the keystore was "
                 "swapped for a weaker one. Put the real one back from a backup, or recover the keys"
             )
         for kind in self._traces() if not claimed else sorted(claimed):
@@ -73,7 +75,9 @@ class Backends:
         match kind:
             case "tpm":
                 if (tpm := self.tpm()) is None:
-                    raise KeysUnavailable(f"this device's keys are in a TPM, and {self._without_tpm()}. {TPM_REMEDY}")
+                    raise KeysUnavailable(
+                        f"this device's keys are in a TPM, and {self._without_tpm()}. {TPM_REMEDY}"
+                    )
                 return tpm
             case "credential":
                 return credential.open_(self._directory, self._device, self._credential, self._root)
@@ -104,4 +108,5 @@ class Backends:
         """Why there is no TPM to ask; empty where there is one."""
         if importlib.util.find_spec("tpm2_pytss") is None:
             return "the library for it is not installed (edged[tpm])"
-        return ""
+        node = self._config.tcti.rpartition("path=" if "path=" in self._config.tcti else ":")[2]
+        return "" if Path(node).exists() else f"there is no {node}"

@@ -106,7 +106,9 @@ def decide(counter: int, kept: bytes, found: Mapping[bytes, Commit]) -> Verdict 
     return Verdict(identity, commit, advance=count == counter + 1)
 
 
-def successor(commit: Commit, counter: int, changes: Mapping[str, bytes | None], revision: int | None) -> Commit:
+def successor(
+    commit: Commit, counter: int, changes: Mapping[str, bytes | None], revision: int | None
+) -> Commit:
     """The commit after one, with the hashes of what changes (None: no longer there)."""
     pins = {name: pin for name, pin in {**commit.pins, **changes}.items() if pin is not None}
     after = commit.revision if revision is None else revision
@@ -122,6 +124,9 @@ def _unpacked(kept: bytes) -> tuple[int, bytes]:
 
 def _contradiction(count: int, counter: int) -> KeysStale | KeysCorrupt:
     if count < counter:
-        return KeysStale(f"the record says commit {count}, the counter {counter}: an older record was put back")
-    return KeysCorrupt(f"the record says commit {count}, the counter only {counter}: the counter was made anew")
-
+        return KeysStale(
+            f"the record says commit {count}, the counter {counter}: an older record was put back"
+        )
+    return KeysCorrupt(
+        f"the record says commit {count}, the counter only {counter}: the counter was made anew"
+    )

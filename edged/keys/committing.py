@@ -32,7 +32,7 @@ class Commits:
     def after(cls, commit: Commit, objects: Objects, backend: Backend) -> Commits:
         """To go on from `commit` in a backend that did not make it, whatever that remembers: for a recovery."""
         made = cls(objects, backend)
-        made._commit, made._settled = commit, True  # noqa: SLF001 - its own
+        made._commit, made._settled = commit, True
         return made
 
     def settle(self) -> Commit | None:
@@ -76,7 +76,9 @@ class Commits:
         """
         if not self._settled:
             self.settle()
-        pins = {name: None if data is None else self._objects.put(name, data) for name, data in changes.items()}
+        pins = {
+            name: None if data is None else self._objects.put(name, data) for name, data in changes.items()
+        }
         base = msgspec.structs.replace(self._commit, floor_s=max(self._commit.floor_s, floor_s or 0))
         counter = self._backend.counter()
         while True:  # once, unless the counter jumps

@@ -131,9 +131,10 @@ def _protected(raw: object, algorithm: int) -> dict[int, Any]:
 
 
 def _kid(header: dict[int, Any]) -> bytes:
-    if not isinstance(header[_KID], bytes):
+    kid = header[_KID]
+    if not isinstance(kid, bytes):
         raise Rejected("COSE: the key's name is not a byte string")
-    return header[_KID]
+    return kid
 
 
 def _digest(protected: bytes, payload: bytes, purpose: str) -> bytes:

@@ -1,7 +1,7 @@
 """The wrapping key as a credential of the service: systemd decrypts it at the start, with the TPM or the host's key.
 
-    systemd-creds encrypt --name=edged.root - /etc/credstore.encrypted/edged.root   # 32 random bytes or more
-    LoadCredentialEncrypted=edged.root
+`systemd-creds encrypt --name=edged.root - /etc/credstore.encrypted/edged.root` takes 32 random bytes or more from its
+standard input; the unit has `LoadCredentialEncrypted=edged.root`.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ def _private(path: Path) -> None:
             raise NotFound(f"no such file: {place}") from exc
         if info.st_mode & 0o077:
             others = f"{stat.S_IMODE(info.st_mode):04o}"
-            raise KeysCorrupt(f"{place} has mode {others}, so others could have read it: chmod {mode:04o}, then rotate")
+            raise KeysCorrupt(
+                f"{place} has mode {others}, so others could have read it: chmod {mode:04o}, then rotate"
+            )
         if info.st_uid not in (0, os.geteuid()):
             raise KeysCorrupt(f"{place} belongs to uid {info.st_uid}, not to this service: chown it back")

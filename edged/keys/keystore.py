@@ -66,9 +66,13 @@ def decode(data: bytes) -> Keystore:
     try:
         keystore = msgspec.convert(cbor2.loads(data), Keystore, builtin_types=(bytes,))
     except (cbor2.CBORDecodeError, msgspec.ValidationError) as exc:
-        raise KeysCorrupt(f"the keystore is damaged ({exc}): restore it from a backup, or recover the keys") from exc
+        raise KeysCorrupt(
+            f"the keystore is damaged ({exc}): restore it from a backup, or recover the keys"
+        ) from exc
     if keystore.magic != MAGIC or keystore.version != VERSION or not keystore.roots:
-        raise KeysCorrupt(f"the keystore is not one that this version of edged reads (it reads version {VERSION})")
+        raise KeysCorrupt(
+            f"the keystore is not one that this version of edged reads (it reads version {VERSION})"
+        )
     return keystore
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edged.errors import KeysCorrupt, KeysReplaced, KeysStale, NotFound
+from edged.errors import KeysCorrupt, KeysReplaced, KeysStale, KeysUnavailable, NotFound
 from edged.files import atomic_write
 from edged.keys import hostfile, keystore, recovery, sealed
 from edged.keys.backend import Backend
@@ -69,8 +69,6 @@ class Keyplace:
         self.note.note("keys.init", {"mode": mode})
         backend = self.backends.make(mode)
         try:
-            if backend.record():
-                raise KeysReplaced("what holds the keys knows a device already: recover it, or put its files back")
             return self._made(backend, mode, recovery_key)
         except BaseException:
             backend.close()
@@ -98,12 +96,13 @@ class Keyplace:
                 raise NotFound("the keys were never finished: edged keys init makes them")
             raise self._forgotten()
         remove_synced(self.directory / BEGUN)
-        raw = commits.read(KEYSTORE)
-        if raw is None:
-            raise KeysCorrupt("the commit in force names no keystore")
-        keys = keystore.decode(raw)
+        keys = keystore.decode(commits.read(KEYSTORE) or b"")
         if (keys.kind, keys.device) != (keystore.kind_of(backend.protection), backend.device):
             raise self._forgotten()
+        if self.config.tpm == "required" and keys.kind != "tpm":
+            raise KeysUnavailable(
+                f"[keys] tpm = required, and these keys are kept by {keys.kind}: edged keys recover moves them"
+            )
         roots = unsealed(backend, keys)
         commits.authenticate(roots[keys.epoch].derive(COMMIT, keys.epoch))
         if backend.public_key(keys.identity) != keys.identity_public:
@@ -120,7 +119,9 @@ class Keyplace:
     def _forgotten(self) -> KeysReplaced | KeysStale:
         kinds = {keys.kind for keys in self.keystores()}
         if not kinds:
-            return KeysStale("what holds the keys knows this device, but its files are gone: put a backup back")
+            return KeysStale(
+                "what holds the keys knows this device, but its files are gone: put a backup back"
+            )
         what = "TPM was cleared or replaced" if "tpm" in kinds else "disk was copied from another board"
         return KeysReplaced(
             f"these keys belong to another device: the {what}. Nothing was changed; edged keys recover brings the data "
@@ -128,6 +129,10 @@ class Keyplace:
         )
 
     def _made(self, backend: Backend, mode: Mode, recovery_key: ec.EllipticCurvePublicKey | None) -> Vault:
+        if backend.record():
+            raise KeysReplaced(
+                "what holds the keys knows a device already: recover it, or put its files back"
+            )
         atomic_write(self.directory / BEGUN, b"")
         kind = keystore.kind_of(backend.protection)
         if kind == "hostfile":
@@ -149,7 +154,9 @@ class Keyplace:
         return self.vault(backend, commits, keys, {1: root})
 
 
-def seal_root(backend: Backend, epoch: int, root: Secret, recovery_key: ec.EllipticCurvePublicKey | None) -> Root:
+def seal_root(
+    backend: Backend, epoch: int, root: Secret, recovery_key: ec.EllipticCurvePublicKey | None
+) -> Root:
     """A root secret for the keystore, and proven to open again."""
     sealed_root = backend.seal(root.reveal())
     wrapped = None if recovery_key is None else recovery.wrap(root.reveal(), recovery_key)

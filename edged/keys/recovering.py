@@ -58,7 +58,7 @@ def _unwrapped(root: keystore.Root, private: ec.EllipticCurvePrivateKey) -> Secr
 
 
 def newest(place: Keyplace, private: ec.EllipticCurvePrivateKey) -> Found:
-    """The newest state on the disk that the recovery key opens and the roots vouch for; raises Rejected, KeysCorrupt."""
+    """The newest state on the disk that the recovery key opens and its roots vouch for; Rejected, KeysCorrupt."""
     states: list[Found] = []
     reasons: list[str] = []
     for data in place.objects.whole(NAME).values():
@@ -67,7 +67,9 @@ def newest(place: Keyplace, private: ec.EllipticCurvePrivateKey) -> Found:
         except (KeysCorrupt, Rejected) as exc:
             reasons.append(exc.message)
     if not states:
-        raise KeysCorrupt("nothing here opens with this recovery key: " + ("; ".join(reasons) or "there are no keys"))
+        raise KeysCorrupt(
+            "nothing here opens with this recovery key: " + ("; ".join(reasons) or "there are no keys")
+        )
     return max(states, key=lambda state: state.commit.counter)
 
 
@@ -89,7 +91,11 @@ def recover(place: Keyplace, private: ec.EllipticCurvePrivateKey, *, weaker: boo
     backend weaker than the one before. Power lost meanwhile leaves the disk as it was, to be recovered again.
     """
     found = newest(place, private)
-    fields = {"kid": recovery.kid(private.public_key()).hex(), "revision": found.commit.revision, "was": found.keys.kind}
+    fields = {
+        "kid": recovery.kid(private.public_key()).hex(),
+        "revision": found.commit.revision,
+        "was": found.keys.kind,
+    }
     place.note.note("keys.recover", fields)
     backend = _backend(place, found.keys, weaker=weaker)
     try:

@@ -69,7 +69,9 @@ def unwrap(wrapped: Wrapped, private: ec.EllipticCurvePrivateKey) -> bytes:
     """The secret again; Rejected for another key than it was wrapped for, KeysCorrupt where it is damaged."""
     public = private.public_key()
     if wrapped.kid != kid(public):
-        raise Rejected(f"this is recovery key {kid(public).hex()}, the keys are wrapped for {wrapped.kid.hex()}")
+        raise Rejected(
+            f"this is recovery key {kid(public).hex()}, the keys are wrapped for {wrapped.kid.hex()}"
+        )
     try:
         ephemeral = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), wrapped.ephemeral)
         key = _key(private.exchange(ec.ECDH(), ephemeral), wrapped.ephemeral + _point(public))

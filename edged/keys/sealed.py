@@ -29,7 +29,7 @@ _CHUNK_LOG2_MAX: Final = 24
 
 Algorithm = Literal["aes-256-gcm", "chacha20-poly1305"]
 _CODES: Final[dict[Algorithm, int]] = {"aes-256-gcm": 1, "chacha20-poly1305": 2}
-_CIPHERS: Final[dict[int, type[AESGCM] | type[ChaCha20Poly1305]]] = {1: AESGCM, 2: ChaCha20Poly1305}
+_CIPHERS: Final[dict[int, type[AESGCM | ChaCha20Poly1305]]] = {1: AESGCM, 2: ChaCha20Poly1305}
 
 
 class Header(NamedTuple):
@@ -82,7 +82,9 @@ def seal_chunks(head: Header, key: Secret, place: bytes, content: Iterable[bytes
     for piece in content:
         waiting += piece
         while len(waiting) >= head.chunk_bytes:
-            yield cipher.encrypt(_nonce(number, last=False), bytes(waiting[: head.chunk_bytes]), front + place)
+            yield cipher.encrypt(
+                _nonce(number, last=False), bytes(waiting[: head.chunk_bytes]), front + place
+            )
             del waiting[: head.chunk_bytes]
             number += 1
     yield cipher.encrypt(_nonce(number, last=True), bytes(waiting), front + place)

@@ -25,7 +25,9 @@ class Secret:
 
     def derive(self, purpose: str, epoch: int) -> Secret:
         """The key for one purpose: HKDF-SHA256 (RFC 5869) with `edged/v1/<purpose>/<epoch>`."""
-        return Secret(HKDF(hashes.SHA256(), ROOT_BYTES, b"", f"edged/v1/{purpose}/{epoch}".encode()).derive(self._value))
+        return Secret(
+            HKDF(hashes.SHA256(), ROOT_BYTES, b"", f"edged/v1/{purpose}/{epoch}".encode()).derive(self._value)
+        )
 
     def check_value(self) -> bytes:
         """Tells whether this is the secret that was sealed: a TPM can answer an unseal with wrong bytes and success."""

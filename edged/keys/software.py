@@ -134,7 +134,9 @@ class SoftwareBackend:
         except NotFound:
             return Ledger()
         except (cbor2.CBORDecodeError, msgspec.ValidationError) as exc:
-            raise KeysCorrupt(f"{self._path} is damaged: restore it from a backup, or recover the keys") from exc
+            raise KeysCorrupt(
+                f"{self._path} is damaged: restore it from a backup, or recover the keys"
+            ) from exc
 
     def _keep(self, ledger: Ledger) -> None:
         atomic_write(self._path, cbor2.dumps(msgspec.structs.asdict(ledger), canonical=True))
@@ -149,4 +151,6 @@ def _unwrap(key: Secret, blob: bytes, context: bytes) -> bytes:
     try:
         return AESGCM(key.reveal()).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], context)
     except (InvalidTag, ValueError) as exc:
-        raise KeysCorrupt("a key does not open with this device's wrapping key: one of the two is damaged") from exc
+        raise KeysCorrupt(
+            "a key does not open with this device's wrapping key: one of the two is damaged"
+        ) from exc

@@ -45,10 +45,16 @@ class Purpose(enum.StrEnum):
 
 
 class Vault:
-    """This device's keys, opened."""
+    """The keys of this device, opened."""
 
     def __init__(
-        self, backend: Backend, commits: Commits, keys: Keystore, roots: Mapping[int, Secret], algorithm: Algorithm, note: Note
+        self,
+        backend: Backend,
+        commits: Commits,
+        keys: Keystore,
+        roots: Mapping[int, Secret],
+        algorithm: Algorithm,
+        note: Note,
     ) -> None:
         self._backend = backend
         self._commits = commits
@@ -110,7 +116,10 @@ class Vault:
         first = next(pieces, b"")
         head = sealed.header(first)
         return sealed.open_chunks(
-            head, self._key(purpose, head.epoch), _where(purpose, place), _chain(first[sealed.HEADER.size :], pieces)
+            head,
+            self._key(purpose, head.epoch),
+            _where(purpose, place),
+            _chain(first[sealed.HEADER.size :], pieces),
         )
 
     def stale(self, data: bytes) -> bool:
@@ -146,7 +155,9 @@ class Vault:
 
         One write and one count in the backend's non-volatile memory. After an error ask `settle` what is in force.
         """
-        return self._commits.commit(changes, self._key(COMMIT, self.epoch), revision=revision, floor_s=floor_s)
+        return self._commits.commit(
+            changes, self._key(COMMIT, self.epoch), revision=revision, floor_s=floor_s
+        )
 
     def settle(self) -> Commit:
         """What is in force, asked of the backend again."""

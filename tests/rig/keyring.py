@@ -1,0 +1,46 @@
+"""Key directories of boards that do not exist, and what is noted about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edged.keys.config import KeysConfig, Mode
+from edged.keys.opening import Keyplace
+
+
+class Noted:
+    """Remembers every event; `refuse` makes the next one fail."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Mapping[str, object]]] = []
+        self.refuse: Exception | None = None
+
+    def note(self, event: str, fields: Mapping[str, object]) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.events.append((event, fields))
+
+    def names(self) -> list[str]:
+        return [event for event, _ in self.events]
+
+
+def board(root: Path, serial: str = "10000000abcdef01") -> Path:
+    """The files by which a Raspberry Pi is known."""
+    (root / "proc/device-tree").mkdir(parents=True, exist_ok=True)
+    (root / "proc/device-tree/serial-number").write_text(f"{serial}\0")
+    return root
+
+
+def keyplace(
+    state: Path,
+    note: Noted | None = None,
+    *,
+    tpm: Mode = "off",
+    tcti: str = "",
+    serial: str = "10000000abcdef01",
+) -> Keyplace:
+    """The keys below a state directory, on a board of its own."""
+    root = board(state.parent / f"{state.name}-board", serial)
+    config = KeysConfig(tpm=tpm, tcti=tcti or "device:/dev/none", board_root=str(root))
+    return Keyplace(state / "keys", config, note or Noted(), environ={})
