@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,8 @@ from edged.errors import KeysReplaced, KeysUnavailable
 from edged.keys import board, credential, hostfile
 from edged.keys.backend import Backend
 from edged.keys.config import KeysConfig, Mode
-from edged.keys.keystore import Kind
+from edged.keys.keystore import Keystore, Kind
+from edged.keys.tpm.opening import TpmSettings, open_tpm
 
 if TYPE_CHECKING:
     from edged.keys.tpm.backend import TpmBackend
@@ -51,13 +52,15 @@ class Backends:
             return credential.open_(self._directory, self._device, self._credential, self._root)
         return hostfile.make(self._directory, self._device)
 
-    def find(self, claimed: Collection[Kind]) -> Backend | None:
+    def find(self, keystores: Sequence[Keystore]) -> Backend | None:
         """The backend that knows this device, by what the keystores here claim; None where none does.
 
         Raises KeysUnavailable (a TPM is claimed and absent: nothing weaker takes its place) and KeysReplaced.
         """
+        claimed = {keys.kind for keys in keystores}
         if "tpm" in claimed:
-            return self.open("tpm")
+            devices = {keys.device for keys in keystores if keys.kind == "tpm"}
+            return self.open("tpm", devices.pop() if len(devices) == 1 else b"")
         if (tpm := self._tpm_that_knows()) is not None:
             if not claimed:
                 return tpm
@@ -70,27 +73,24 @@ class Backends:
             return self.open(kind)
         return None
 
-    def open(self, kind: Kind) -> Backend:
-        """A backend that keys were made with."""
+    def open(self, kind: Kind, pinned: bytes = b"") -> Backend:
+        """A backend that keys were made with; `pinned` is its `device`, where another TPM is to be refused."""
         match kind:
             case "tpm":
-                if (tpm := self.tpm()) is None:
-                    raise KeysUnavailable(
-                        f"this device's keys are in a TPM, and {self._without_tpm()}. {TPM_REMEDY}"
-                    )
+                if (tpm := self.tpm(pinned)) is None:
+                    raise KeysUnavailable(f"the keys are in a TPM, and {self._without_tpm()}. {TPM_REMEDY}")
                 return tpm
             case "credential":
                 return credential.open_(self._directory, self._device, self._credential, self._root)
             case "hostfile":
                 return hostfile.open_(self._directory, self._device)
 
-    def tpm(self) -> TpmBackend | None:
-        """The TPM; None where there is none, KeysUnavailable where it is there and does not answer."""
+    def tpm(self, pinned: bytes = b"") -> TpmBackend | None:
+        """The TPM, opened at its first use; None where there is none."""
         if self._without_tpm():
             return None
-        from edged.keys.tpm import backend  # noqa: PLC0415 - 27 MB, for who has one
-
-        return backend.open_(self._config)
+        settings = TpmSettings(tcti=self._config.tcti, vendors=Path(self._config.ek_roots))
+        return open_tpm(settings, pinned=pinned)
 
     def _tpm_that_knows(self) -> Backend | None:
         if (tpm := self.tpm()) is None:

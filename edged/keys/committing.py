@@ -35,17 +35,21 @@ class Commits:
         made._commit, made._settled = commit, True
         return made
 
-    def settle(self) -> Commit | None:
-        """What is in force, after finishing what a power cut interrupted; None before the first commit."""
+    def look(self) -> Commit | None:
+        """What is in force; None before the first commit. Nothing is changed, and nothing believed (`authenticate`)."""
         raw = self._objects.whole(NAME)
         verdict = commits.decide(self._backend.counter(), self._backend.record(), dict(_readable(raw)))
         if verdict is None:
             return None
-        if verdict.advance:
-            self._backend.advance()
-            return self.settle()
-        self._identity, self._commit, self._settled = verdict.id, verdict.commit, True
+        self._identity, self._commit = verdict.id, verdict.commit
+        self._settled = not verdict.advance
         return verdict.commit
+
+    def settle(self) -> Commit | None:
+        """Likewise, after finishing what a power cut or an error interrupted."""
+        while (commit := self.look()) is not None and not self._settled:
+            self._backend.advance()
+        return commit
 
     def authenticate(self, key: Secret) -> None:
         """Raise KeysCorrupt unless the commit in force was made under this root."""

@@ -43,8 +43,12 @@ class Keystore(msgspec.Struct, frozen=True, kw_only=True):
     """The backend's `device` then."""
     roots: tuple[Root, ...]
     """Oldest first; the last one seals what is written now, all of them open what was written before."""
+    authority: Sealed
+    """What the backend's counter, record and keys obey to; shown to it at every start."""
     identity: Sealed
     identity_public: bytes
+    attestation: Sealed | None = None
+    """The key that quotes are signed with; a TPM has one."""
     recovery_public: bytes | None = None
     """The recovery key (DER SubjectPublicKeyInfo) that every new root is wrapped for."""
     drilled_s: int | None = None

@@ -6,14 +6,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edged.errors import KeysCorrupt, KeysReplaced, KeysStale, KeysUnavailable, NotFound
 from edged.files import atomic_write
 from edged.keys import hostfile, keystore, recovery, sealed
-from edged.keys.backend import Backend
+from edged.keys.backend import Backend, Sealed
 from edged.keys.choosing import Backends
 from edged.keys.committing import Commits
 from edged.keys.config import KeysConfig, Mode
@@ -22,6 +22,8 @@ from edged.keys.note import Note
 from edged.keys.objects import Objects, private_directory, remove_synced
 from edged.keys.secret import ROOT_BYTES, Secret
 from edged.keys.vault import COMMIT, KEYSTORE, Vault
+
+AUTHORITY_BYTES: Final = 32
 
 BEGUN: Final = "init.begun"
 """There while keys are made for the first time: what lies beside it was never in force."""
@@ -46,7 +48,7 @@ class Keyplace:
 
         Raises NotFound where it never had any, KeysUnavailable, KeysReplaced, KeysStale, KeysCorrupt or KeysPolicy.
         """
-        backend = self.backends.find({keys.kind for keys in self.keystores()})
+        backend = self.backends.find(self.keystores())
         if backend is None:
             raise NotFound(f"no keys in {self.directory}: edged keys init makes them")
         try:
@@ -89,26 +91,31 @@ class Keyplace:
         return Vault(backend, commits, keys, roots, sealed.best_algorithm(_cpuinfo()), self.note)
 
     def _opened(self, backend: Backend) -> Vault:
-        commits = Commits(self.objects, backend)
         self._check_device(backend)
-        if commits.settle() is None:
+        commits = Commits(self.objects, backend)
+        if commits.look() is None:
             if (self.directory / BEGUN).exists():
                 raise NotFound("the keys were never finished: edged keys init makes them")
             raise self._forgotten()
-        remove_synced(self.directory / BEGUN)
         keys = keystore.decode(commits.read(KEYSTORE) or b"")
+        self._check_keystore(keys, backend)
+        backend.authorise(backend.unseal(keys.authority))
+        roots = unsealed(backend, keys)
+        commits.authenticate(roots[keys.epoch].derive(COMMIT, keys.epoch))
+        if backend.public_key(keys.identity) != keys.identity_public:
+            raise KeysCorrupt("the identity key is not the one the keystore names")
+        commits.settle()
+        commits.tidy()
+        remove_synced(self.directory / BEGUN)
+        return self.vault(backend, commits, keys, roots)
+
+    def _check_keystore(self, keys: Keystore, backend: Backend) -> None:
         if (keys.kind, keys.device) != (keystore.kind_of(backend.protection), backend.device):
             raise self._forgotten()
         if self.config.tpm == "required" and keys.kind != "tpm":
             raise KeysUnavailable(
                 f"[keys] tpm = required, and these keys are kept by {keys.kind}: edged keys recover moves them"
             )
-        roots = unsealed(backend, keys)
-        commits.authenticate(roots[keys.epoch].derive(COMMIT, keys.epoch))
-        if backend.public_key(keys.identity) != keys.identity_public:
-            raise KeysCorrupt("the identity key is not the one the keystore names")
-        commits.tidy()
-        return self.vault(backend, commits, keys, roots)
 
     def _check_device(self, backend: Backend) -> None:
         """A copy of a disk in another board or before another TPM is told before anything is asked of its record."""
@@ -137,21 +144,37 @@ class Keyplace:
         kind = keystore.kind_of(backend.protection)
         if kind == "hostfile":
             _log.warning("new keys without a TPM: %s", hostfile.MEANING)
+        backend.forget()
         root = Secret(os.urandom(ROOT_BYTES))
-        identity = backend.make_identity()
         keys = Keystore(
             kind=kind,
             mode=mode,
             device=backend.device,
             roots=(seal_root(backend, 1, root, recovery_key),),
-            identity=identity,
-            identity_public=backend.public_key(identity),
             recovery_public=None if recovery_key is None else recovery.spki(recovery_key),
+            **new_identity(backend),
         )
         commits = Commits(self.objects, backend)
         commits.commit({KEYSTORE: keystore.encode(keys)}, root.derive(COMMIT, 1))
         remove_synced(self.directory / BEGUN)
         return self.vault(backend, commits, keys, {1: root})
+
+
+class Identity(TypedDict):
+    """What of a keystore is new with a backend that obeys to nobody yet."""
+
+    authority: Sealed
+    identity: Sealed
+    identity_public: bytes
+
+
+def new_identity(backend: Backend) -> Identity:
+    """Make the backend obey to a new authority, and a new identity in it."""
+    secret = os.urandom(AUTHORITY_BYTES)
+    authority = backend.seal(secret)
+    backend.authorise(secret)
+    identity = backend.make_identity()
+    return Identity(authority=authority, identity=identity, identity_public=backend.public_key(identity))
 
 
 def seal_root(

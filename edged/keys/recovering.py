@@ -17,7 +17,7 @@ from edged.keys.backend import Backend
 from edged.keys.commits import Commit
 from edged.keys.committing import NAME, Commits
 from edged.keys.keystore import Keystore
-from edged.keys.opening import Keyplace, seal_root
+from edged.keys.opening import Keyplace, new_identity, seal_root
 from edged.keys.secret import ROOT_BYTES, Secret
 from edged.keys.vault import COMMIT, KEYSTORE, Vault
 
@@ -129,15 +129,14 @@ def _aside(place: Keyplace) -> None:
 
 
 def _under(place: Keyplace, backend: Backend, found: Found, public: ec.EllipticCurvePublicKey) -> Vault:
-    identity = backend.make_identity()
+    backend.forget()
     keys = msgspec.structs.replace(
         found.keys,
         kind=keystore.kind_of(backend.protection),
         device=backend.device,
         roots=tuple(seal_root(backend, epoch, root, public) for epoch, root in sorted(found.roots.items())),
-        identity=identity,
-        identity_public=backend.public_key(identity),
         attestation=None,
+        **new_identity(backend),
     )
     commits = Commits.after(found.commit, place.objects, backend)
     key = found.roots[keys.epoch].derive(COMMIT, keys.epoch)

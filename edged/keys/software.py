@@ -31,7 +31,7 @@ from edged.keys.backend import Protection, Sealed
 from edged.keys.secret import Secret
 
 LEDGER_MAX_BYTES = 4096
-SEAL_MAX_BYTES = 128
+SEAL_MAX_BYTES = 120
 _NONCE_BYTES = 12
 
 
@@ -63,8 +63,15 @@ class SoftwareBackend:
         """The board's mark (`edged.keys.board`)."""
         return self._device
 
+    def authorise(self, secret: bytes) -> None:
+        """Nothing is guarded here: the files' permissions have to do."""
+
+    def forget(self) -> None:
+        """Drop the record and the anchor; the counter goes on."""
+        self._keep(Ledger(counter=self._ledger().counter))
+
     def seal(self, secret: bytes) -> Sealed:
-        """Wrap up to 128 bytes."""
+        """Wrap up to 120 bytes."""
         if len(secret) > SEAL_MAX_BYTES:
             raise ValueError(f"sealing takes at most {SEAL_MAX_BYTES} bytes, not {len(secret)}")
         return Sealed(public=b"", private=_wrap(self._seals, secret, b"seal"))

@@ -80,7 +80,7 @@ def test_only_the_commit_of_record_and_counter_ever_starts(
     except (KeysStale, KeysReplaced, KeysCorrupt):
         return
     if verdict is None:
-        assert not kept and not found
+        assert (kept, found) == (b"", {})
     else:
         assert kept == commits.record(verdict.commit, verdict.id)
         assert verdict.commit.counter == counter + verdict.advance
