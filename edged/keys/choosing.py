@@ -60,7 +60,11 @@ class Backends:
         claimed = {keys.kind for keys in keystores}
         if "tpm" in claimed:
             devices = {keys.device for keys in keystores if keys.kind == "tpm"}
-            return self.open("tpm", devices.pop() if len(devices) == 1 else b"")
+            backend = self.open("tpm", devices.pop() if len(devices) == 1 else b"")
+            if len(claimed) == 1 or backend.record():
+                return backend
+            backend.close()  # it was about to take the keys over, and never did
+            return self.open(min(claimed - {"tpm"}))
         if (tpm := self._tpm_that_knows()) is not None:
             if not claimed:
                 return tpm

@@ -86,7 +86,7 @@ def export(
 def unpack(
     archive: Path, private: ec.EllipticCurvePrivateKey, state: Path, progress: Progress = lambda *_: None
 ) -> int:
-    """Lay an export out below `state`, where no keys are yet; the number of files. `recover` then makes it this board's.
+    """Lay an export out below `state`, where no keys are yet; the number of files. Then `recover`.
 
     Nothing appears there before all of the file has proven right; the keys come last. Raises Rejected (another
     recovery key, keys are there), KeysCorrupt, StorageError.

@@ -10,7 +10,7 @@ from typing import Final, TypedDict
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edged.errors import KeysCorrupt, KeysReplaced, KeysStale, KeysUnavailable, NotFound
+from edged.errors import BadConfig, KeysCorrupt, KeysReplaced, KeysStale, NotFound
 from edged.files import atomic_write
 from edged.keys import hostfile, keystore, recovery, sealed
 from edged.keys.backend import Backend, Sealed
@@ -43,8 +43,8 @@ class Keyplace:
         self.objects = Objects(directory)
         self.backends = Backends(directory, config, environ)
 
-    def open(self) -> Vault:
-        """The keys this device has.
+    def open(self, *, alone: bool = True) -> Vault:
+        """The keys this device has; where somebody else may be using them, nothing is finished or tidied up.
 
         Raises NotFound where it never had any, KeysUnavailable, KeysReplaced, KeysStale, KeysCorrupt or KeysPolicy.
         """
@@ -52,7 +52,7 @@ class Keyplace:
         if backend is None:
             raise NotFound(f"no keys in {self.directory}: edged keys init makes them")
         try:
-            return self._opened(backend)
+            return self._opened(backend, alone=alone)
         except BaseException:
             backend.close()
             raise
@@ -90,7 +90,7 @@ class Keyplace:
         """A vault of them."""
         return Vault(backend, commits, keys, roots, sealed.best_algorithm(_cpuinfo()), self.note)
 
-    def _opened(self, backend: Backend) -> Vault:
+    def _opened(self, backend: Backend, *, alone: bool) -> Vault:
         self._check_device(backend)
         commits = Commits(self.objects, backend)
         if commits.look() is None:
@@ -104,17 +104,18 @@ class Keyplace:
         commits.authenticate(roots[keys.epoch].derive(COMMIT, keys.epoch))
         if backend.public_key(keys.identity) != keys.identity_public:
             raise KeysCorrupt("the identity key is not the one the keystore names")
-        commits.settle()
-        commits.tidy()
-        remove_synced(self.directory / BEGUN)
+        if alone:
+            commits.settle()
+            commits.tidy()
+            remove_synced(self.directory / BEGUN)
         return self.vault(backend, commits, keys, roots)
 
     def _check_keystore(self, keys: Keystore, backend: Backend) -> None:
         if (keys.kind, keys.device) != (keystore.kind_of(backend.protection), backend.device):
             raise self._forgotten()
         if self.config.tpm == "required" and keys.kind != "tpm":
-            raise KeysUnavailable(
-                f"[keys] tpm = required, and these keys are kept by {keys.kind}: edged keys recover moves them"
+            raise BadConfig(
+                f"[keys] tpm = required, and these keys are kept by {keys.kind}: edged keys init moves them into a TPM"
             )
 
     def _check_device(self, backend: Backend) -> None:

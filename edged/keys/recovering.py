@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from typing import NamedTuple
 
@@ -12,14 +11,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edged.errors import KeysCorrupt, KeysUnavailable, Rejected
 from edged.files import sync_directory
 from edged.keys import commits as commit_records
-from edged.keys import hostfile, keystore, recovery
+from edged.keys import credential, hostfile, keystore, recovery
 from edged.keys.backend import Backend
 from edged.keys.commits import Commit
 from edged.keys.committing import NAME, Commits
 from edged.keys.keystore import Keystore
+from edged.keys.objects import remove_synced
 from edged.keys.opening import Keyplace, new_identity, seal_root
 from edged.keys.secret import ROOT_BYTES, Secret
 from edged.keys.vault import COMMIT, KEYSTORE, Vault
+
+_WEAKER = (hostfile.KEY_FILE, hostfile.LEDGER_FILE, credential.LEDGER_FILE)
 
 
 class Found(NamedTuple):
@@ -97,12 +99,39 @@ def recover(place: Keyplace, private: ec.EllipticCurvePrivateKey, *, weaker: boo
         "was": found.keys.kind,
     }
     place.note.note("keys.recover", fields)
-    backend = _backend(place, found.keys, weaker=weaker)
-    try:
-        return _under(place, backend, found, private.public_key())
-    except BaseException:
-        backend.close()
-        raise
+    return _under(place, _backend(place, found.keys, weaker=weaker), found)
+
+
+def strengthen(place: Keyplace, vault: Vault) -> Vault | None:
+    """Move keys that were made without a TPM into the one that is there now; None where there is nothing to move.
+
+    The data stays as it is, the identity is a new one, and `vault` is closed. A power cut leaves the keys where they
+    were, or in the TPM.
+    """
+    keys = vault.keystore
+    if keys.kind == "tpm" or keys.mode == "off" or (tpm := place.backends.tpm()) is None:
+        return None
+    place.note.note("keys.move", {"was": keys.kind})
+    roots = {epoch: Secret(root.reveal()) for epoch, root in vault.roots().items()}
+    moved = _under(place, tpm, Found(vault.committed, keys, roots))
+    vault.close()
+    for name in _WEAKER:
+        remove_synced(place.directory / name)
+    return moved
+
+
+def entrust(vault: Vault, public: ec.EllipticCurvePublicKey) -> None:
+    """Wrap every root for a recovery key, in place of the one before."""
+    vault.note.note("keys.recovery", {"kid": recovery.kid(public).hex()})
+    roots = vault.roots()
+    wrapped = tuple(
+        msgspec.structs.replace(root, recovery=recovery.wrap(roots[root.epoch].reveal(), public))
+        for root in vault.keystore.roots
+    )
+    changed = msgspec.structs.replace(
+        vault.keystore, roots=wrapped, recovery_public=recovery.spki(public), drilled_s=None
+    )
+    vault.adopt(changed, roots)
 
 
 def _backend(place: Keyplace, keys: Keystore, *, weaker: bool) -> Backend:
@@ -113,32 +142,42 @@ def _backend(place: Keyplace, keys: Keystore, *, weaker: bool) -> Backend:
             raise KeysUnavailable(
                 f"{exc.message}. The keys were in a TPM: --weaker brings them under something weaker all the same"
             ) from exc
-    with contextlib.suppress(KeysCorrupt):
-        return place.backends.make("preferred" if weaker else keys.mode)
-    _aside(place)
-    return place.backends.make("preferred" if weaker else keys.mode)
+    mode = "preferred" if weaker else keys.mode
+    try:
+        return place.backends.make(mode)
+    except KeysCorrupt:
+        _aside(place)
+        return place.backends.make(mode)
 
 
 def _aside(place: Keyplace) -> None:
     """A damaged wrapping key or ledger is kept under another name."""
-    for name in (hostfile.KEY_FILE, hostfile.LEDGER_FILE):
+    for name in _WEAKER:
         path = place.directory / name
         if path.exists():
             path.rename(path.with_name(f"{name}.damaged-{secrets.token_hex(4)}"))
     sync_directory(place.directory)
 
 
-def _under(place: Keyplace, backend: Backend, found: Found, public: ec.EllipticCurvePublicKey) -> Vault:
-    backend.forget()
-    keys = msgspec.structs.replace(
-        found.keys,
-        kind=keystore.kind_of(backend.protection),
-        device=backend.device,
-        roots=tuple(seal_root(backend, epoch, root, public) for epoch, root in sorted(found.roots.items())),
-        attestation=None,
-        **new_identity(backend),
-    )
-    commits = Commits.after(found.commit, place.objects, backend)
-    key = found.roots[keys.epoch].derive(COMMIT, keys.epoch)
-    commits.commit({KEYSTORE: keystore.encode(keys)}, key)
+def _under(place: Keyplace, backend: Backend, found: Found) -> Vault:
+    """The same roots and objects under another backend, or again under this one."""
+    public = None if found.keys.recovery_public is None else recovery.load_spki(found.keys.recovery_public)
+    try:
+        backend.forget()
+        keys = msgspec.structs.replace(
+            found.keys,
+            kind=keystore.kind_of(backend.protection),
+            device=backend.device,
+            roots=tuple(
+                seal_root(backend, epoch, root, public) for epoch, root in sorted(found.roots.items())
+            ),
+            attestation=None,
+            **new_identity(backend),
+        )
+        commits = Commits.after(found.commit, place.objects, backend)
+        key = found.roots[keys.epoch].derive(COMMIT, keys.epoch)
+        commits.commit({KEYSTORE: keystore.encode(keys)}, key)
+    except BaseException:
+        backend.close()
+        raise
     return place.vault(backend, commits, keys, found.roots)
