@@ -179,7 +179,11 @@ def _until_broken(handle: Callable[[socket.socket], None], client: socket.socket
 
 def _connected(path: Path) -> socket.socket:
     upstream = socket.socket(socket.AF_UNIX)
-    upstream.connect(str(path))
+    try:
+        upstream.connect(str(path))
+    except OSError:
+        upstream.close()
+        raise
     return upstream
 
 

@@ -93,6 +93,7 @@ _ERRORS: Final[dict[int, tuple[type[DeviceError], str]]] = {
     0x902: (KeysUnavailable, _SLOTS.format("a key")),
     0x903: (KeysUnavailable, _SLOTS.format("a session")),
     0x905: (KeysUnavailable, _SLOTS.format("a session")),
+    **dict.fromkeys((0x908, 0x90A, 0x920, 0x922), (KeysUnavailable, "the TPM stays busy: try again later")),
     0x921: (
         KeysUnavailable,
         "the TPM is locked after other programs' wrong passwords: wait, or tpm2_dictionarylockout --clear-lockout",

@@ -46,6 +46,7 @@ class Index:
 
         def step(esapi: ESAPI) -> bytes:
             if not self._exists(esapi):
+                self._root.expect(esapi)
                 return b""
             with (
                 self._root.open(esapi) as root,

@@ -45,6 +45,12 @@ class Root:
             self._check(esapi, root)
             yield root
 
+    def expect(self, esapi: ESAPI) -> None:
+        """Raise KeysReplaced unless the pinned one is there; makes nothing."""
+        if self._pinned:
+            with self.open(esapi):
+                pass
+
     @staticmethod
     def name(esapi: ESAPI, root: ESYS_TR) -> bytes:
         """The hash of its public area, which the TSS has checked to be the one it talks to."""

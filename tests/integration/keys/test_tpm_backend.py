@@ -199,6 +199,15 @@ def test_two_hundred_openings_leave_every_slot_and_descriptor_free(tpm: Swtpm, b
     assert held(tpm.tcti) == []
 
 
+def test_openings_that_fail_leave_no_descriptor(tpm: Swtpm, backend: TpmBackend) -> None:
+    tpm.stop()
+    before = descriptors()
+    for _ in range(20):
+        with pytest.raises(KeysUnavailable):
+            backend.seal(ROOT)
+    assert descriptors() == before
+
+
 def test_a_blob_cut_short_or_lengthened_is_corrupt(backend: TpmBackend) -> None:
     sealed = backend.seal(ROOT)
     for public, private in (
