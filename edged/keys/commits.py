@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import cbor2
 import msgspec
 
-from edged.errors import KeysCorrupt, KeysReplaced, KeysStale
+from edged.errors import KeysCorrupt, KeysStale
 from edged.keys.secret import Secret
 
 _RECORD: Final = struct.Struct(">Q32s")
@@ -84,14 +84,11 @@ def record(commit: Commit, identity: bytes) -> bytes:
 
 
 def decide(counter: int, kept: bytes, found: Mapping[bytes, Commit]) -> Verdict | None:
-    """What is in force, by the backend's counter and record and the commits on the disk; None before the first one.
+    """What is in force, by the backend's counter and record and the commits on the disk; None where it knows of none.
 
-    Raises KeysReplaced (the backend knows no device, the disk does), KeysStale (the disk is not the newest
-    state), KeysCorrupt (counter and record cannot both be right).
+    Raises KeysStale (the disk is not the newest state), KeysCorrupt (counter and record cannot both be right).
     """
     if not kept:
-        if found:
-            raise KeysReplaced("what holds the keys knows no device, the files here belong to one")
         return None
     count, identity = _unpacked(kept)
     if not 0 <= count - counter <= 1:

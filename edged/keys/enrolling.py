@@ -73,9 +73,9 @@ def begin(
         raise Rejected("no trust anchor: without a key of the fleet this device would believe nobody")
     certificates.authorities(broker_ca)
     certificates.authorities(device_ca)
-    pending, request = _new_key(vault, device, tls)
+    pending, request = _new_key(vault, _checked_name(device), tls)
     made = Enrolment(
-        device=_checked_name(device),
+        device=device,
         anchors=tuple(anchors),
         broker_ca=broker_ca,
         device_ca=device_ca,

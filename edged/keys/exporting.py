@@ -170,6 +170,8 @@ def _lay_out(plain: _Plain, into: Path, progress: Progress) -> int:
             count += 1
     plain.drain()
     for path in (*into.rglob("*"), into):
+        if path.is_dir():
+            path.chmod(0o700)
         _sync(path)
     return count
 

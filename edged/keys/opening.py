@@ -69,6 +69,7 @@ class Keyplace:
         mode = mode or self.config.tpm
         private_directory(self.directory)
         self.note.note("keys.init", {"mode": mode})
+        atomic_write(self.directory / BEGUN, b"")
         backend = self.backends.make(mode)
         try:
             return self._made(backend, mode, recovery_key)
@@ -91,11 +92,11 @@ class Keyplace:
         return Vault(backend, commits, keys, roots, sealed.best_algorithm(_cpuinfo()), self.note)
 
     def _opened(self, backend: Backend, *, alone: bool) -> Vault:
+        if (self.directory / BEGUN).exists() and not backend.record():
+            raise NotFound("the keys were never finished: edged keys init makes them")
         self._check_device(backend)
         commits = Commits(self.objects, backend)
         if commits.look() is None:
-            if (self.directory / BEGUN).exists():
-                raise NotFound("the keys were never finished: edged keys init makes them")
             raise self._forgotten()
         keys = keystore.decode(commits.read(KEYSTORE) or b"")
         self._check_keystore(keys, backend)
@@ -141,7 +142,6 @@ class Keyplace:
             raise KeysReplaced(
                 "what holds the keys knows a device already: recover it, or put its files back"
             )
-        atomic_write(self.directory / BEGUN, b"")
         kind = keystore.kind_of(backend.protection)
         if kind == "hostfile":
             _log.warning("new keys without a TPM: %s", hostfile.MEANING)
