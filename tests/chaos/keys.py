@@ -34,6 +34,8 @@ LIVES = 3
 ACTS = 8
 DISK_OPERATIONS = 130
 TPM_COMMANDS = 20
+MAKING = 28
+"""Operations of the disk until keys are made; about a quarter as many of the TPM."""
 OLDER_IMAGES = 2
 
 
@@ -130,10 +132,12 @@ class Board:
         place = self.place(state)
         pid = None if self.tpm is None else self.tpm.pid
         faults = []
+        making = not promises.identity and self.dice.random() < 0.5
         if self.dice.random() < 0.5:
-            faults = [Fault("KILL", "any", self.dice.randint(1, DISK_OPERATIONS))]
+            faults = [Fault("KILL", "any", self.dice.randint(1, MAKING if making else DISK_OPERATIONS))]
         else:
-            fuse = Fuse(self.dice.randint(1, TPM_COMMANDS), before=self.dice.random() < 0.5, cut=cut(pid))
+            uses = self.dice.randint(1, MAKING // 4 if making else TPM_COMMANDS)
+            fuse = Fuse(uses, before=self.dice.random() < 0.5, cut=cut(pid))
             place.backends = FusedBackends(place, fuse)  # type: ignore[assignment] # the same, with a fuse in it
         life = Life(place, self.dice.randrange(1 << 32), ACTS, promises.trying, self.mode)
         log = live(state, life, faults)
