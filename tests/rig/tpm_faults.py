@@ -140,21 +140,21 @@ class Bus:
         thread.start()
 
     def _line(self, client: socket.socket) -> None:
+        while True:
+            command = _message(client)
+            self.commands.append(command)
+            response = self._fault(_code(command))(command, self._send)
+            if response is None:
+                return
+            self.responses.append(response)
+            client.sendall(response)
+
+    def _send(self, command: bytes) -> bytes:
+        """On a line of its own: swtpm listens to one at a time, and a fault may want to talk to it first."""
         with _connected(self._tpm.path) as upstream:
             self._sockets.append(upstream)
-
-            def send(command: bytes) -> bytes:
-                upstream.sendall(command)
-                return _message(upstream)
-
-            while True:
-                command = _message(client)
-                self.commands.append(command)
-                response = self._fault(_code(command))(command, send)
-                if response is None:
-                    return
-                self.responses.append(response)
-                client.sendall(response)
+            upstream.sendall(command)
+            return _message(upstream)
 
     def _control(self, client: socket.socket) -> None:
         with _connected(Path(f"{self._tpm.path}.ctrl")) as upstream:

@@ -100,14 +100,8 @@ class TpmBackend:
 
     def unseal(self, sealed: Sealed) -> bytes:
         """The secret again; what is bound to a policy opens in an approved state."""
-        bound = objects.policy_of(sealed)
-        if not bound:
+        if (measured := self._rule_of(sealed)) is None:
             return self._unseal_plain(sealed)
-        measured = self._measured
-        if measured is None or bound != measured.rule.digest():
-            raise KeysPolicy(
-                "a secret is bound to another boot policy than the one that is set: set the one it had"
-            )
 
         def step(esapi: ESAPI) -> bytes:
             with (
@@ -123,9 +117,8 @@ class TpmBackend:
 
     def recover(self, sealed: Sealed, recovery: bytes) -> bytes:
         """What is bound to a policy, in any state of the machine, by its recovery secret."""
-        if self._measured is None:
-            return self.unseal(sealed)
-        measured = self._measured
+        if (measured := self._rule_of(sealed)) is None:
+            return self._unseal_plain(sealed)
 
         def step(esapi: ESAPI) -> bytes:
             with (
@@ -190,6 +183,16 @@ class TpmBackend:
         """Let go of the TPM and forget what was shown to it."""
         self._auth = self._recovery = b""
         self._tpm.close()
+
+    def _rule_of(self, sealed: Sealed) -> Measured | None:
+        """What a secret is bound to; None where to nothing."""
+        if not (bound := objects.policy_of(sealed)):
+            return None
+        if self._measured is None or bound != self._measured.rule.digest():
+            raise KeysPolicy(
+                "a secret is bound to another boot policy than the one that is set: set the one it had"
+            )
+        return self._measured
 
     def _unseal_plain(self, sealed: Sealed) -> bytes:
         def step(esapi: ESAPI) -> bytes:
