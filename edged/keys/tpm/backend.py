@@ -10,8 +10,9 @@ from typing import Final
 from tpm2_pytss import ESAPI
 
 from edged.errors import KeysPolicy, KeysUnavailable
+from edged.keys.attest import Signed
 from edged.keys.backend import Protection, Sealed
-from edged.keys.tpm import codes, endorsement, objects, templates
+from edged.keys.tpm import codes, endorsement, objects, quoting, templates
 from edged.keys.tpm.device import Device
 from edged.keys.tpm.indices import BASE, Anchor, Counter, Record
 from edged.keys.tpm.measured import Measured
@@ -170,6 +171,18 @@ class TpmBackend:
     def anchor(self) -> bytes:
         """The audit anchor: 32 bytes, zero before the first `extend`."""
         return self._anchor.value()
+
+    def make_attestation_key(self) -> Sealed:
+        """A key that signs what this TPM states, and nothing from outside."""
+        return objects.make(self._tpm, self._root, templates.signer(restricted=True), auth=self._shown())
+
+    def quote(self, key: Sealed, nonce: bytes, pcrs: Sequence[int]) -> tuple[Signed, dict[int, bytes]]:
+        """The registers' values, and the TPM's word for them. Raises KeysPolicy where there is no such register."""
+        return quoting.quote(self._tpm, self._root, key, self._shown(), nonce, pcrs)
+
+    def certify_anchor(self, key: Sealed, nonce: bytes) -> Signed:
+        """The TPM's word for the audit anchor; KeysUnavailable before the first `extend`."""
+        return quoting.certify_anchor(self._tpm, self._root, key, self._shown(), nonce, self._anchor)
 
     def generation(self) -> int:
         """Which approvals are good: those of this generation and later ones."""

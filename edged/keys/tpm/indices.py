@@ -50,10 +50,9 @@ class Index:
                 return b""
             with (
                 self._root.open(esapi) as root,
-                persistent(esapi, self._handle) as index,
+                self.found(esapi) as index,
                 salted(esapi, root) as session,
             ):
-                self._check(esapi, index)
                 return self._content(esapi, index, session)
 
         try:
@@ -96,9 +95,15 @@ class Index:
         if not self._exists(esapi):
             with salted(esapi, root, command=True) as session:
                 esapi.tr_close(esapi.nv_define_space(auth, self._public, session1=session))
+        with self.found(esapi) as index:
+            esapi.tr_set_auth(index, auth)
+            yield index
+
+    @contextlib.contextmanager
+    def found(self, esapi: ESAPI) -> Iterator[ESYS_TR]:
+        """It, where it is known to be there. Raises KeysReplaced where something else has its handle."""
         with persistent(esapi, self._handle) as index:
             self._check(esapi, index)
-            esapi.tr_set_auth(index, auth)
             yield index
 
     def _exists(self, esapi: ESAPI) -> bool:
@@ -171,8 +176,7 @@ class Anchor:
     def __init__(self, device: Device, root: Root, handle: int) -> None:
         self._index = Index(device, root, handle, TPM2_NT.EXTEND, ANCHOR_BYTES)
         self.remove = self._index.remove
-        self.open = self._index.open
-        self.use = self._index.use
+        self.found = self._index.found
 
     def value(self) -> bytes:
         """Where the chain is; zeros before the first digest."""

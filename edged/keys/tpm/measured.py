@@ -34,7 +34,7 @@ def read_pcrs(esapi: ESAPI, pcrs: Sequence[int]) -> dict[int, bytes]:
     """The SHA-256 registers' values. Raises KeysPolicy where the TPM has no such bank."""
     values: dict[int, bytes] = {}
     for pcr in pcrs:  # a TPM answers as many at once as it likes
-        _, _, digests = esapi.pcr_read(_selection((pcr,)))
+        _, _, digests = esapi.pcr_read(selection((pcr,)))
         if len(digests) != 1:
             raise KeysPolicy(f"this TPM has no SHA-256 PCR {pcr}: allocate the bank in the firmware's setup")
         values[pcr] = bytes(digests[0])
@@ -60,7 +60,7 @@ class Measured:
 
         Raises KeysPolicy where no approval is for the state the machine is in.
         """
-        esapi.policy_pcr(session, b"", _selection(self.rule.pcrs))
+        esapi.policy_pcr(session, b"", selection(self.rule.pcrs))
         approval = self._find(bytes(esapi.policy_get_digest(session)))
         if approval.generation is not None:
             operand = TPM2B_OPERAND(approval.generation.to_bytes(8, "big"))
@@ -103,7 +103,8 @@ class Measured:
         esapi.policy_or(session, TPML_DIGEST(list(self.rule.branches())))
 
 
-def _selection(pcrs: Sequence[int]) -> TPML_PCR_SELECTION:
+def selection(pcrs: Sequence[int]) -> TPML_PCR_SELECTION:
+    """Of the SHA-256 bank."""
     return TPML_PCR_SELECTION.unmarshal(policy.selection(tuple(pcrs)))[0]
 
 

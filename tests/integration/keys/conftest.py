@@ -7,12 +7,20 @@ import pytest
 
 from tests.rig.keyring import Device
 from tests.rig.swtpm import Swtpm
+from tests.rig.tpm_faults import Bus
 
 
 @pytest.fixture
 def tpm() -> Iterator[Swtpm]:
     with Swtpm() as started:
         yield started
+
+
+@pytest.fixture
+def bus(tpm: Swtpm) -> Iterator[Bus]:
+    """The wire to it."""
+    with Bus(tpm) as wire:
+        yield wire
 
 
 @pytest.fixture(params=["hostfile", "tpm"])
