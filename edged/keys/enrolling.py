@@ -158,7 +158,7 @@ def statement(vault: Vault, known: Enrolment, request: bytes) -> bytes:
         "recovery": [
             msgspec.to_builtins(r.recovery, builtin_types=(bytes,)) for r in keys.roots if r.recovery
         ],
-        "attestation": None if keys.attestation is None else keys.attestation.public,
+        "attestation": None if keys.attestation is None else vault.backend.public_key(keys.attestation),
     }
     return vault.sign(STATEMENT, cbor2.dumps(said, canonical=True), "application/cbor")
 

@@ -174,7 +174,6 @@ def _under(place: Keyplace, backend: Backend, found: Found) -> Vault:
             roots=tuple(
                 seal_root(backend, epoch, root, public) for epoch, root in sorted(found.roots.items())
             ),
-            attestation=None,
             **new_identity(backend),
         )
         commits = Commits.after(found.commit, place.objects, backend)
