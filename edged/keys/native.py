@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import ssl
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,9 +20,12 @@ from cryptography.x509.oid import NameOID
 
 from edged.errors import KeysUnavailable
 from edged.keys import tls
+from edged.keys.backend import Sealed
 from edged.keys.provider import Provider
 from edged.keys.tls import NativeKey
 from edged.keys.tpm import names
+
+LOG = logging.getLogger(__name__)
 
 _HOST: Final = "self-test.invalid"
 _ROUNDS: Final = 8
@@ -34,6 +38,30 @@ class _Pair(NamedTuple):
     certificate: bytes
     key: bytes
     broker_ca: bytes
+
+
+class Makes(Protocol):
+    """A backend with keys for TLS inside it."""
+
+    def make_tls_key(self) -> Sealed:
+        """A new one."""
+
+    def tls_key(self, key: Sealed) -> NativeKey:
+        """It, as OpenSSL takes it."""
+
+
+def possible(backend: Makes, tcti: str) -> bool:
+    """Whether a certificate may be asked for a key inside the TPM; where not, `tpm-sealed` is what is left.
+
+    Tried with a key of its own, on the keys' thread. Raises KeysUnavailable where the TPM itself does not answer.
+    """
+    key = backend.tls_key(backend.make_tls_key())
+    try:
+        load(tcti, key).unload()
+    except KeysUnavailable as exc:
+        LOG.warning("no TLS with a key inside the TPM, so it is sealed instead: %s", exc.message)
+        return False
+    return True
 
 
 def load(tcti: str, key: NativeKey) -> Provider:

@@ -44,14 +44,16 @@ class DeviceTls:
     """What a connection is given to prove who it is (`edged.links.mqtt.tls.Tls`).
 
     `fetch` gives what to connect with now, and may block: `context` is called at every connect, on a thread.
+    `password` is a `NativeKey`'s.
     """
 
-    def __init__(self, fetch: Callable[[], Material]) -> None:
+    def __init__(self, fetch: Callable[[], Material], password: str = "") -> None:
         self._fetch = fetch
+        self._password = password
 
     def context(self) -> ssl.SSLContext:
         """A client's context with the certificate and its key; raises as `fetch`, and KeysUnavailable."""
-        return context(self._fetch())
+        return context(self._fetch(), self._password)
 
 
 def context(material: Material, password: str = "") -> ssl.SSLContext:
