@@ -8,6 +8,7 @@ Source: RFC 8949; its section 5 leaves all of this to the application.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from edged.errors import BadCbor
@@ -43,19 +44,39 @@ class _Open(NamedTuple):
     keys: set[bytes | int] | None
 
 
-def decode(data: bytes, *, depth_max: int = DEPTH_MAX, items_max: int = ITEMS_MAX) -> Any:
-    """The item in `data`; raises BadCbor for everything that `check` refuses."""
+def decode(
+    data: bytes,
+    *,
+    depth_max: int = DEPTH_MAX,
+    items_max: int = ITEMS_MAX,
+    text_keys: bool = False,
+    each_map: Callable[[dict[Any, Any]], None] | None = None,
+) -> Any:
+    """The item in `data`; raises BadCbor for everything that `check` refuses.
+
+    `each_map` may change each map, innermost first.
+    """
     import cbor2  # noqa: PLC0415 - a device to which nobody speaks CBOR does without
 
-    check(data, depth_max=depth_max, items_max=items_max)
+    def hook(_decoder: object, found: Any) -> Any:
+        if each_map:
+            each_map(found)
+        return found
+
+    check(data, depth_max=depth_max, items_max=items_max, text_keys=text_keys)
     try:
-        return cbor2.loads(data)
+        return cbor2.loads(data, object_hook=hook if each_map else None)
     except (cbor2.CBORDecodeError, ValueError) as exc:
         raise BadCbor(f"not CBOR: {exc}") from exc
 
 
-def check(data: bytes, *, depth_max: int = DEPTH_MAX, items_max: int = ITEMS_MAX) -> None:
-    """Raise BadCbor, naming the byte at fault, unless `data` is one plain item."""
+def check(
+    data: bytes, *, depth_max: int = DEPTH_MAX, items_max: int = ITEMS_MAX, text_keys: bool = False
+) -> None:
+    """Raise BadCbor, naming the byte at fault, unless `data` is one plain item.
+
+    `text_keys`: what JSON can say, so no key but text.
+    """
     outer: list[_Open] = []
     left, keys, at = 1, None, 0
     for _ in range(items_max):
@@ -68,6 +89,8 @@ def check(data: bytes, *, depth_max: int = DEPTH_MAX, items_max: int = ITEMS_MAX
             continue
         head = _head(data, at)
         if keys is not None and left % 2 == 0:
+            if text_keys and head.major != _TEXT:
+                raise BadCbor(f"byte {at}: a key that is not text")
             _note_key(data, at, head, keys)
         left -= 1
         if head.major in (_ARRAY, _MAP):

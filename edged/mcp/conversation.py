@@ -83,6 +83,7 @@ class Conversation:
         self._open: dict[Id, InFlight | Listener] = {}
         self._listeners: dict[Id, Listener] = {}
         self._inquiries: Inquiries | None = None
+        self._patience_s: float | None = None
 
     @property
     def running(self) -> int:
@@ -100,6 +101,19 @@ class Conversation:
             else:
                 return
         self._receive(bytes(memoryview(buffer)[start:end]), None, end - start)
+
+    def take(
+        self, text: bytes, splices: Splices | None, size_bytes: int, patience_s: float | None = None
+    ) -> None:
+        """Likewise for a link that sets large strings aside itself, and knows how long the peer waits.
+
+        Raises Unspent where the message has to come whole; it had no effect then.
+        """
+        self._patience_s = patience_s
+        try:
+            self._receive(text, splices, size_bytes)
+        finally:
+            self._patience_s = None
 
     def refuse(self, message: str) -> None:
         """Answer something that could not be taken in at all."""
@@ -185,7 +199,15 @@ class Conversation:
             self._forget_answered()
             if request_id in self._open:
                 raise Failure(jsonrpc.INVALID_REQUEST, "id: in use by a request in flight")
-        request = Request(message, request_id, meta, splices=splices, batch=batch, size_bytes=size_bytes)
+        request = Request(
+            message,
+            request_id,
+            meta,
+            splices=splices,
+            batch=batch,
+            size_bytes=size_bytes,
+            patience_s=self._patience_s,
+        )
         if meta.traceparent is None:
             self._router.route(self, request)
         else:

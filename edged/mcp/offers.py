@@ -96,6 +96,10 @@ class Call(Work, Protocol):
     def peer(self) -> Peer:
         """The connection it came in on; hashable, one object for the connection's life."""
 
+    @property
+    def patience_s(self) -> float | None:
+        """How long the client waits for the answer, where its message said so."""
+
     def answer(self, result: ToolResult) -> Callable[[], None]:
         """Encode a tool's answer; calling what this gives sends it. The one method here for any thread.
 

@@ -87,6 +87,7 @@ class Request:
         "meta",
         "method",
         "params",
+        "patience_s",
         "revision",
         "size_bytes",
         "splices",
@@ -104,6 +105,7 @@ class Request:
         splices: Splices | None,
         batch: Batch | None,
         size_bytes: int,
+        patience_s: float | None = None,
     ) -> None:
         self.id = request_id
         self.method = message.method
@@ -112,6 +114,7 @@ class Request:
         self.splices = splices
         self.batch = batch
         self.size_bytes = size_bytes
+        self.patience_s = patience_s
         self.subject: str | None = None
         self.answers: dict[str, object] | None = None
 
@@ -198,6 +201,11 @@ class InFlight:
     def trace(self) -> str | None:
         """See `catalog.Call`."""
         return self.request.meta.traceparent
+
+    @property
+    def patience_s(self) -> float | None:
+        """See `catalog.Call`."""
+        return self.request.patience_s
 
     @property
     def capabilities(self) -> Mapping[str, Any]:

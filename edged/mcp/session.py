@@ -15,6 +15,7 @@ from typing import Protocol
 from edged.mcp.catalog import Principal
 from edged.mcp.jsonrpc import Id
 from edged.mcp.request import InFlight
+from edged.mcp.revision import Revision
 from edged.mcp.server import Server
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Session:
         self._callbacks: list[Callable[[], None]] = []
         self._conversation = server.connect(self, principal)
         self.receive = self._conversation.receive
+        self.take = self._conversation.take
         self.refuse = self._conversation.refuse
         self.catch_up = self._conversation.catch_up
 
@@ -59,6 +61,11 @@ class Session:
     def busy(self) -> bool:
         """Whether a call still runs."""
         return bool(self._running)
+
+    @property
+    def revision(self) -> Revision | None:
+        """What a handshake agreed, None before one."""
+        return self._conversation.revision
 
     def end_subscriptions(self) -> None:
         """Say that nothing more will come on any subscription."""

@@ -48,6 +48,30 @@ class Splices:
             raise Unspent from None
 
 
+class Held(Splices):
+    """Bytes that came as they are, in a framing that can carry them; no base64 stands behind a placeholder."""
+
+    __slots__ = ("_held", "_token")
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._token = os.urandom(16).hex()
+        self._held: dict[str, bytes] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def hold(self, data: bytes) -> str:
+        """Take bytes in; the placeholder to put in the text."""
+        placeholder = f"{self._token}{len(self._held)}"
+        self._held[placeholder] = data
+        return placeholder
+
+    def spend(self, placeholder: str) -> bytes | None:
+        """The bytes behind a placeholder, once; None where it is no placeholder."""
+        return self._held.pop(placeholder, None)
+
+
 def splice(buffer: bytes | bytearray, start: int, end: int) -> tuple[bytes, Splices] | None:
     """The text with its large strings replaced, and the strings; None where none can be taken out.
 

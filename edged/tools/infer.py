@@ -164,9 +164,14 @@ def _request(model: str, call: Call, arguments: Any, given: Given) -> Request:
         annotate=getattr(arguments, "annotate", False),
         variant=arguments.variant,
         priority=arguments.priority,
-        deadline_s=arguments.deadline_s,
+        deadline_s=_shorter(arguments.deadline_s, call.patience_s),
         stream=getattr(arguments, "stream", None),
     )
+
+
+def _shorter(a: float | None, b: float | None) -> float | None:
+    """The shorter of two times that may be unlimited."""
+    return min((s for s in (a, b) if s is not None), default=None)
 
 
 def _answered(result: type[msgspec.Struct], answer: Answer) -> ToolResult:

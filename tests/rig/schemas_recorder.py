@@ -233,7 +233,7 @@ def overhear(patch: pytest.MonkeyPatch) -> None:
 
 def _overhear_conversations(patch: pytest.MonkeyPatch) -> None:
     """By class, and with nothing kept of a connection that is silent: tests count its bytes."""
-    connect, receive = Server.connect, Conversation.receive
+    connect, receive, take = Server.connect, Conversation.receive, Conversation.take
     talking: WeakKeyDictionary[Any, Conversation] = WeakKeyDictionary()
 
     def transcript_of(conversation: Conversation) -> Transcript:
@@ -257,8 +257,13 @@ def _overhear_conversations(patch: pytest.MonkeyPatch) -> None:
         transcript_of(self).told(bytes(memoryview(buffer)[start:end]))
         receive(self, buffer, start, end)
 
+    def taken(self: Conversation, text: bytes, *rest: Any) -> None:
+        transcript_of(self).told(text)
+        take(self, text, *rest)
+
     patch.setattr(Server, "connect", connected)
     patch.setattr(Conversation, "receive", received)
+    patch.setattr(Conversation, "take", taken)
 
 
 def _before(patch: pytest.MonkeyPatch, owner: type, name: str, hear: Callable[..., object]) -> None:

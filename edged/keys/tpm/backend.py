@@ -12,6 +12,7 @@ from tpm2_pytss import ESAPI
 from edged.errors import KeysPolicy, KeysUnavailable
 from edged.keys.attest import Signed
 from edged.keys.backend import Protection, Sealed
+from edged.keys.tls import NativeKey
 from edged.keys.tpm import codes, endorsement, objects, quoting, templates
 from edged.keys.tpm.device import Device
 from edged.keys.tpm.indices import BASE, Anchor, Counter, Record
@@ -22,6 +23,7 @@ from edged.keys.tpm.sessions import loaded, policy, salted
 
 _AUTH_BYTES: Final = 16
 _PURPOSE: Final = b"edged/v1/tpm-auth"
+_TLS_PURPOSE: Final = b"edged/v1/tpm-tls-auth"
 
 
 class TpmBackend:
@@ -52,7 +54,7 @@ class TpmBackend:
         self._generation = Counter(device, self._root, indices + 3)
         self._measured = Measured(rule, approvals, self._generation) if rule else None
         self._recovery = recovery
-        self._auth = b""
+        self._auth = self._tls_auth = b""
         self._protection: Protection | None = None
 
     @property
@@ -78,7 +80,7 @@ class TpmBackend:
         The caller keeps it sealed. What the TPM is shown is derived from it: 128 bits as 32 characters, never
         ending in zero (TSS before 4.1 fails on such ones).
         """
-        self._auth = hmac.digest(secret, _PURPOSE, "sha256")[:_AUTH_BYTES].hex().encode()
+        self._auth, self._tls_auth = (_derived(secret, purpose) for purpose in (_PURPOSE, _TLS_PURPOSE))
 
     def forget(self) -> None:
         """Remove the counter, record and anchor of an earlier enrolment, whose secret is gone; before a new one."""
@@ -148,6 +150,23 @@ class TpmBackend:
         """ECDSA over a SHA-256 digest: r and s, 32 bytes each, big-endian."""
         return objects.sign(self._tpm, self._root, identity, self._shown(), digest)
 
+    def make_tls_key(self) -> Sealed:
+        """A key for TLS inside the TPM. Its authorisation is its own: OpenSSL's provider shows it on the bus."""
+        self._shown()
+        return objects.make(self._tpm, self._root, templates.signer(), auth=self._tls_auth)
+
+    def tls_key(self, key: Sealed) -> NativeKey:
+        """A key of `make_tls_key` as OpenSSL takes it."""
+        self._shown()
+        return NativeKey(
+            objects.tss2_pem(key, self._root.handle), self._tls_auth.decode(), self.public_key(key)
+        )
+
+    def sign_tls(self, key: Sealed, digest: bytes) -> bytes:
+        """As `sign`, by a key of `make_tls_key`: for its certificate request (`edged.keys.devicekey`)."""
+        self._shown()
+        return objects.sign(self._tpm, self._root, key, self._tls_auth, digest)
+
     def counter(self) -> int:
         """The commit counter; made where there is none and the secret was shown, above every counter there ever was."""
         return self._counter.value(self._auth)
@@ -194,7 +213,7 @@ class TpmBackend:
 
     def close(self) -> None:
         """Let go of the TPM and forget what was shown to it."""
-        self._auth = self._recovery = b""
+        self._auth = self._tls_auth = self._recovery = b""
         self._tpm.close()
 
     def _rule_of(self, sealed: Sealed) -> Measured | None:
@@ -222,3 +241,7 @@ class TpmBackend:
         if not self._auth:
             raise KeysUnavailable("the secret of this enrolment was not shown yet: open the keystore first")
         return self._auth
+
+
+def _derived(secret: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(secret, purpose, "sha256")[:_AUTH_BYTES].hex().encode()

@@ -12,6 +12,7 @@ from tpm2_pytss import (
     TPM2_ALG,
     TPM2_RH,
     TPM2_ST,
+    TPM2B_PRIVATE,
     TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
     TPMS_SENSITIVE_CREATE,
@@ -19,6 +20,7 @@ from tpm2_pytss import (
     TPMT_SIGNATURE,
     TPMT_TK_HASHCHECK,
 )
+from tpm2_pytss.tsskey import TSSPrivKey
 
 from edged.errors import KeysCorrupt, KeysReplaced
 from edged.keys.backend import Sealed
@@ -93,6 +95,12 @@ def public_key(key: Sealed) -> bytes:
     if public.publicArea.type != TPM2_ALG.ECC:
         raise KeysCorrupt("a blob that should be a key is none: restore the keystore from a copy")
     return bytes(public.to_der())
+
+
+def tss2_pem(key: Sealed, parent: int) -> bytes:
+    """A key as a file of OpenSSL's provider; of use in this TPM alone."""
+    private, public = parse(TPM2B_PRIVATE, key.private), parse(TPM2B_PUBLIC, key.public)
+    return bytes(TSSPrivKey(private, public, empty_auth=False, parent=parent).to_pem())
 
 
 def policy_of(sealed: Sealed) -> bytes:

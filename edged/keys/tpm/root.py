@@ -24,7 +24,7 @@ class Root:
 
     def __init__(self, pinned: bytes = b"", handle: int = HANDLE) -> None:
         self._pinned = pinned
-        self._handle = handle
+        self.handle = handle
 
     @contextlib.contextmanager
     def open(self, esapi: ESAPI, parent: bytes = b"") -> Iterator[ESYS_TR]:
@@ -33,11 +33,11 @@ class Root:
         Raises KeysReplaced where it is another or gone, KeysUnavailable where it is no storage key.
         """
         expected = {parent, self._pinned} - {b""}
-        if self._handle not in handles(esapi, self._handle, 1):
+        if self.handle not in handles(esapi, self.handle, 1):
             if expected:
                 raise KeysReplaced(f"the TPM was cleared, or is another one: its root key is gone; {_REMEDY}")
             self._make(esapi)
-        with persistent(esapi, self._handle) as root:
+        with persistent(esapi, self.handle) as root:
             if expected - {self.name(esapi, root)}:
                 raise KeysReplaced(
                     f"the TPM was cleared, or is another one: its root key is not ours; {_REMEDY}"
@@ -64,13 +64,13 @@ class Root:
                 None, templates.storage_root(), ESYS_TR.OWNER, session1=session
             )
         with flushed(esapi, primary), salted(esapi, primary) as session:
-            esapi.tr_close(esapi.evict_control(ESYS_TR.OWNER, primary, self._handle, session1=session))
+            esapi.tr_close(esapi.evict_control(ESYS_TR.OWNER, primary, self.handle, session1=session))
 
     def _check(self, esapi: ESAPI, root: ESYS_TR) -> None:
         public, *_ = esapi.read_public(root)
         attributes = TPMA_OBJECT(public.publicArea.objectAttributes)
         if attributes & templates.STORAGE != templates.STORAGE or attributes & TPMA_OBJECT.SIGN_ENCRYPT:
             raise KeysUnavailable(
-                f"what is at 0x{self._handle:08x} is no storage key (attributes 0x{attributes:x}): another system "
+                f"what is at 0x{self.handle:08x} is no storage key (attributes 0x{attributes:x}): another system "
                 "put it there; remove it with tpm2_evictcontrol if nothing needs it"
             )

@@ -40,6 +40,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     filter: str
     qos: int = 1
     no_local: bool = False
+    optional: bool = False
+    """Whether the connection is used even where the broker refuses this one."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
