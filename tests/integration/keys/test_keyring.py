@@ -47,7 +47,8 @@ def test_keys_are_made_at_the_first_start_and_opened_at_the_next(device: Device)
         with pytest.raises(NotEnrolled):
             keys.believed(b"", "config")
         with pytest.raises(NotEnrolled):
-            await keys.material()
+            keys.material()
+        await keys.load_tls()
         assert await keys.enrolled() is None
         assert (await keys.settle()).revision == keys.committed.revision == 1
         assert keys.status(1_800_000_000).epoch == 2
