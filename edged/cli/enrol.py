@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from edged.cli import keys, state
 from edged.cli.tables import show as print_answer
-from edged.errors import NotFound
+from edged.errors import KeysUnavailable, NotFound
 
 if TYPE_CHECKING:
     from edged.keys.enrolling import Application
+    from edged.keys.enrolment import TlsKind
     from edged.keys.opening import Keyplace
     from edged.keys.vault import Vault
 
@@ -40,7 +41,7 @@ def begin(arguments: argparse.Namespace) -> int:
                 anchors=anchors,
                 broker_ca=broker_ca,
                 device_ca=device_ca,
-                tls=arguments.tls_key or state.keys_config(arguments).tls_key,
+                tls=_tls(vault, arguments),
                 now_s=state.now_s(),
             )
             _hand_out(vault, made, arguments)
@@ -66,8 +67,7 @@ def renew(arguments: argparse.Namespace) -> int:
     from edged.keys import enrolling
 
     with state.vault(arguments) as vault:
-        tls = arguments.tls_key or state.keys_config(arguments).tls_key
-        _hand_out(vault, enrolling.renew(vault, tls, state.now_s()), arguments)
+        _hand_out(vault, enrolling.renew(vault, _tls(vault, arguments), state.now_s()), arguments)
     return 0
 
 
@@ -88,6 +88,24 @@ def show(arguments: argparse.Namespace) -> int:
     with state.vault(arguments, alone=False) as vault:
         print_answer(_fingerprints(vault), as_json=arguments.json)
     return 0
+
+
+def _tls(vault: Vault, arguments: argparse.Namespace) -> TlsKind:
+    """Where the TLS key is to be; KeysUnavailable for inside the TPM where this machine cannot use it there."""
+    from edged.keys import native
+    from edged.keys.enrolling import HoldsTlsKeys
+
+    config = state.keys_config(arguments)
+    kind: TlsKind = arguments.tls_key or config.tls_key
+    if (
+        kind == "tpm-native"
+        and isinstance(vault.backend, HoldsTlsKeys)
+        and not native.possible(vault.backend, config.tcti)
+    ):
+        raise KeysUnavailable(
+            "OpenSSL here cannot use a key inside the TPM (tpm2-openssl 1.2): --tls-key tpm-sealed"
+        )
+    return kind
 
 
 def _strongest(place: Keyplace) -> Vault:

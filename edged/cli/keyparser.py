@@ -93,6 +93,33 @@ def enrol(commands: Commands[argparse.ArgumentParser]) -> None:
         _common(action, f"edged.cli.enrol:{function}")
 
 
+def attest(commands: Commands[argparse.ArgumentParser]) -> None:
+    """`edged attest`."""
+    group = commands.add_parser("attest", help="prove how this device booted, and judge such a proof")
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    key = actions.add_parser("key", help="print the key that signs this device's evidence")
+    quote = actions.add_parser("quote", help="write evidence for a verifier's nonce")
+    quote.add_argument("--out", default="evidence.cbor", metavar="FILE")
+    verify = actions.add_parser("verify", help="judge evidence: on any machine, without a TPM")
+    verify.add_argument("evidence", metavar="FILE")
+    verify.add_argument("--key", required=True, metavar="PEM", help="the device's attestation key")
+    verify.add_argument("--anchor", metavar="HEX", help="the audit log's anchor as published (default: any)")
+    for action in (quote, verify):
+        action.add_argument(
+            "--nonce", required=True, metavar="HEX", help="drawn by the verifier: 16 to 32 bytes"
+        )
+        action.add_argument("--no-anchor", action="store_true", help="leave out the audit log's anchor")
+    approve = actions.add_parser("approve", help="sign a measured state in which keys may open")
+    approve.add_argument("--key", required=True, metavar="PEM", help="the approver's private key")
+    approve.add_argument("--out", required=True, metavar="FILE")
+    for action in (quote, verify, approve):
+        action.add_argument(
+            "--pcr", action="append", default=[], metavar="N[=HEX]", help="a register, and its value"
+        )
+    for action, function in {key: "key", quote: "quote", verify: "verify", approve: "approve"}.items():
+        _common(action, f"edged.cli.attest:{function}")
+
+
 def _common(action: argparse.ArgumentParser, run: str) -> None:
     action.add_argument("--config", default=None, metavar="FILE")
     action.add_argument("--state", default=None, metavar="DIR", help="default: [paths] state")

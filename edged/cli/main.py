@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _hardware(commands)
     keyparser.keys(commands)
     keyparser.enrol(commands)
+    keyparser.attest(commands)
     return top
 
 

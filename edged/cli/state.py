@@ -47,10 +47,7 @@ def directory(arguments: argparse.Namespace) -> Path:
 
 def keys_config(arguments: argparse.Namespace) -> KeysConfig:
     """The `[keys]` table."""
-    from edged.keys.config import KeysConfig
-
-    config: KeysConfig = getattr(load_config(arguments.config), "keys", None) or KeysConfig()
-    return config
+    return load_config(arguments.config).keys
 
 
 @contextlib.contextmanager

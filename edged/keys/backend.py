@@ -6,7 +6,7 @@ All of it blocks: it is called on the keys' thread.
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -33,6 +33,17 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     private: bytes
     parent: bytes = b""
     """The parent's TPM name; empty where there is none."""
+
+
+class NativeKey(NamedTuple):
+    """A key inside the TPM, as OpenSSL's provider for it takes it."""
+
+    pem: bytes
+    """TSS2 PRIVATE KEY: of use in this TPM alone."""
+    password: str
+    """What the TPM is shown; of use for this key alone, for the provider shows it in the clear on the bus."""
+    public: bytes
+    """DER SubjectPublicKeyInfo."""
 
 
 class Backend(Protocol):

@@ -6,17 +6,23 @@ A keystore that names a weaker backend than the TPM counts for nothing while the
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edged.errors import KeysReplaced, KeysUnavailable
-from edged.keys import board, credential, hostfile
+import msgspec
+
+from edged import cborwalk
+from edged.errors import EdgedError, KeysPolicy, KeysReplaced, KeysUnavailable, Rejected
+from edged.files import read_capped
+from edged.keys import board, credential, hostfile, recovery
 from edged.keys.backend import Backend
 from edged.keys.config import KeysConfig, Mode
 from edged.keys.keystore import Keystore, Kind
 from edged.keys.tpm.opening import TpmSettings, open_tpm
+from edged.keys.tpm.policy import Approval, BootPolicy
 
 if TYPE_CHECKING:
     from edged.keys.tpm.backend import TpmBackend
@@ -25,6 +31,12 @@ TPM_REMEDY: Final = (
     "Attach or enable a TPM 2.0 (Raspberry Pi: dtoverlay=tpm-slb9670; Jetson: the fTPM), let this user open it "
     "(group tss), install edged[tpm]"
 )
+
+
+_RECOVERY_BYTES: Final = 32
+_FILE_MAX_BYTES: Final = 1 << 16
+
+_log = logging.getLogger(__name__)
 
 
 class Backends:
@@ -94,7 +106,14 @@ class Backends:
         if self._without_tpm():
             return None
         settings = TpmSettings(tcti=self._config.tcti, vendors=Path(self._config.ek_roots))
-        return open_tpm(settings, pinned=pinned)
+        rule = boot_policy(self._config)
+        if rule is None:
+            return open_tpm(settings, pinned=pinned)
+        # a way out of the policy that nobody knows: the recovery key unwraps the roots without the TPM
+        nobodys = os.urandom(_RECOVERY_BYTES)
+        return open_tpm(
+            settings, pinned=pinned, rule=rule, approvals=approvals(self._config), recovery=nobodys
+        )
 
     def _tpm_that_knows(self) -> Backend | None:
         if (tpm := self.tpm()) is None:
@@ -114,3 +133,26 @@ class Backends:
             return "the library for it is not installed (edged[tpm])"
         node = self._config.tcti.rpartition("path=" if "path=" in self._config.tcti else ":")[2]
         return "" if Path(node).exists() else f"there is no {node}"
+
+
+def boot_policy(config: KeysConfig) -> BootPolicy | None:
+    """What the root secret is bound to; None where nothing is measured. Raises KeysPolicy."""
+    if not config.pcrs:
+        return None
+    try:
+        public = recovery.load_public(read_capped(Path(config.approver), _FILE_MAX_BYTES))
+    except Rejected as exc:
+        raise KeysPolicy(f"[keys] pcrs need an approver, a P-256 public key in PEM: {exc.message}") from exc
+    return BootPolicy(approver=recovery.spki(public), pcrs=tuple(sorted(set(config.pcrs))))
+
+
+def approvals(config: KeysConfig) -> list[Approval]:
+    """Every approval there is; one that cannot be read is passed over, and said."""
+    found = []
+    for path in sorted(Path(config.approvals).glob("*")):
+        try:
+            content = cborwalk.decode(read_capped(path, _FILE_MAX_BYTES))
+            found.append(msgspec.convert(content, Approval, builtin_types=(bytes,)))
+        except (EdgedError, msgspec.ValidationError) as exc:
+            _log.warning("approval passed over file=%s: %s", path, exc)
+    return found

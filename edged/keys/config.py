@@ -25,7 +25,12 @@ class KeysConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     timeout_s: Annotated[float, Meta(gt=0, le=120)] = 10.0
     """After it one use of the keys has failed and the TPM counts as hung: a signature takes up to 0.6 s."""
     pcrs: list[Pcr] = msgspec.field(default_factory=list)
-    """Registers of measured boot that the root secret is bound to; none where the firmware measures nothing."""
+    """Registers of measured boot that the root secret is bound to; none where the firmware measures nothing. As it was
+    when the keys were made: a change of it needs the recovery key."""
+    approver: Annotated[str, Meta(pattern="^(/.*)?$")] = ""
+    """The public key (PEM, P-256) that approves measured states; with `pcrs`."""
+    approvals: Absolute = "/etc/edged/approvals"
+    """Its approvals, a file each: they come with the firmware they are for."""
     ek_roots: Absolute = "/etc/edged/ek-roots"
     """TPM vendors' root certificates (PEM): a TPM whose endorsement key chains to one counts as hardware."""
     tls_key: Literal["tpm-native", "tpm-sealed", "file"] = "tpm-sealed"

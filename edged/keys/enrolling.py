@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cbor2
 import msgspec
@@ -15,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from edged.errors import KeysCorrupt, NotEnrolled, Rejected
+from edged.errors import KeysCorrupt, KeysUnavailable, NotEnrolled, Rejected
 from edged.keys import certificates, cose, enrolment, recovery
+from edged.keys.backend import NativeKey, Sealed
 from edged.keys.certificates import Certificate
+from edged.keys.devicekey import DeviceKey
 from edged.keys.enrolment import Anchor, Enrolment, TlsKey, TlsKind
 from edged.keys.vault import Purpose, Vault
 
@@ -31,8 +34,24 @@ class Material(NamedTuple):
     certificate: bytes
     """PEM, with its intermediates."""
     key: bytes
-    """PEM PKCS8, for memory alone."""
+    """PEM: PKCS8, for memory alone; or the blob of a key inside the TPM."""
     broker_ca: bytes
+    password: str = ""
+    """Of a key inside the TPM."""
+
+
+@runtime_checkable
+class HoldsTlsKeys(Protocol):
+    """A backend with keys for TLS inside it."""
+
+    def make_tls_key(self) -> Sealed:
+        """A new one."""
+
+    def tls_key(self, key: Sealed) -> NativeKey:
+        """It, as OpenSSL takes it."""
+
+    def sign_tls(self, key: Sealed, digest: bytes) -> bytes:
+        """By one of them, for its certificate request."""
 
 
 class Application(NamedTuple):
@@ -109,8 +128,7 @@ def finish(
         device=known.device,
         now_s=max(now_s, vault.committed.floor_s),
     )
-    if pending.kind != "tpm-native":
-        prove(_material(vault, known, pending))
+    prove(_material(vault, known, pending))
     after = msgspec.structs.replace(known, tls=pending, pending=None, enrolled_s=known.enrolled_s or now_s)
     fields = {"certificate": checked.fingerprint, "not_after_s": checked.not_after_s}
     _put(vault, "enrol.certificate", fields, after, now_s)
@@ -140,7 +158,7 @@ def replace_anchors(vault: Vault, message: bytes, now_s: int) -> Enrolment:
 
 
 def material(vault: Vault) -> Material:
-    """What to connect to the broker with; NotEnrolled where there is none, Rejected for a key inside the TPM."""
+    """What to connect to the broker with, on any thread; raises NotEnrolled where there is none."""
     known = current(vault)
     if known is None or known.tls is None:
         raise NotEnrolled("not enrolled: there is no certificate to connect with")
@@ -158,14 +176,14 @@ def statement(vault: Vault, known: Enrolment, request: bytes) -> bytes:
         "recovery": [
             msgspec.to_builtins(r.recovery, builtin_types=(bytes,)) for r in keys.roots if r.recovery
         ],
-        "attestation": None if keys.attestation is None else keys.attestation.public,
+        "attestation": None if keys.attestation is None else vault.backend.public_key(keys.attestation),
     }
     return vault.sign(STATEMENT, cbor2.dumps(said, canonical=True), "application/cbor")
 
 
 def _new_key(vault: Vault, device: str, kind: TlsKind) -> tuple[TlsKey, bytes]:
     if kind == "tpm-native":
-        raise Rejected("a certificate for a key inside the TPM is asked for by what makes that key")
+        return _new_native_key(vault, device)
     key = ec.generate_private_key(ec.SECP256R1())
     spki = recovery.spki(key.public_key())
     private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -174,9 +192,36 @@ def _new_key(vault: Vault, device: str, kind: TlsKind) -> tuple[TlsKey, bytes]:
     return TlsKey(kind=kind, spki=spki, private=private), certificates.request(key, device)
 
 
+def _new_native_key(vault: Vault, device: str) -> tuple[TlsKey, bytes]:
+    backend = _holder(vault)
+    sealed = backend.make_tls_key()
+    spki = vault.backend.public_key(sealed)
+    key = DeviceKey(spki, functools.partial(backend.sign_tls, sealed))
+    private = cbor2.dumps(msgspec.to_builtins(sealed, builtin_types=(bytes,)))
+    return TlsKey(kind="tpm-native", spki=spki, private=private), certificates.request(key, device)
+
+
+def native_key(vault: Vault, tls: TlsKey) -> NativeKey:
+    """A key inside the TPM, as OpenSSL takes it; raises KeysUnavailable, KeysCorrupt."""
+    try:
+        sealed = msgspec.convert(cbor2.loads(tls.private), Sealed, builtin_types=(bytes,))
+    except (cbor2.CBORDecodeError, msgspec.ValidationError) as exc:
+        raise KeysCorrupt(f"the TLS key is damaged: {exc}") from exc
+    return _holder(vault).tls_key(sealed)
+
+
+def _holder(vault: Vault) -> HoldsTlsKeys:
+    if not isinstance(vault.backend, HoldsTlsKeys):
+        raise KeysUnavailable(
+            f"tls_key = tpm-native needs a TPM, and these keys are protected by {vault.protection.value}: tpm-sealed"
+        )
+    return vault.backend
+
+
 def _material(vault: Vault, known: Enrolment, tls: TlsKey) -> Material:
     if tls.kind == "tpm-native":
-        raise Rejected("the TLS key is inside the TPM, and never comes out")
+        native = native_key(vault, tls)
+        return Material(tls.certificate, native.pem, known.broker_ca, native.password)
     der = tls.private if tls.kind == "file" else vault.open(Purpose.TLS, _place(tls.spki), tls.private)
     key = load_der_private_key(der, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or recovery.spki(key.public_key()) != tls.spki:

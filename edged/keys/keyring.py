@@ -43,6 +43,7 @@ class Keyring:
         self._thread: KeysThread | None = None
         self._vault: Vault | None = None
         self._enrolment: Enrolment | None = None
+        self._provider: object = None
         self.problem: EdgedError | None = KeysUnavailable("the keys are not opened yet")
 
     async def open(self) -> None:
@@ -127,9 +128,22 @@ class Keyring:
         _ = self.vault
         return enrolment.believed(self._enrolment, message, purpose)
 
-    async def material(self) -> Material:
-        """Certificate and key to connect to the broker with; raises NotEnrolled."""
-        return await self.run(enrolling.material)
+    def material(self) -> Material:
+        """Certificate and key to connect to the broker with, on any thread; raises NotEnrolled, or as `vault`."""
+        return enrolling.material(self.vault)
+
+    async def load_tls(self) -> None:
+        """Make a TLS key that is inside the TPM usable by OpenSSL, before any other TLS of this process.
+
+        Nothing to do for any other key. Raises KeysUnavailable where a handshake with it does not succeed.
+        """
+        known = self._enrolment
+        if known is None or known.tls is None or known.tls.kind != "tpm-native":
+            return
+        from edged.keys import native  # noqa: PLC0415 - OpenSSL comes with the first TLS
+
+        key = await self.run(enrolling.native_key, known.tls)
+        self._provider = await self.run(lambda _vault: native.load(self._config.tcti, key))
 
     async def enrolled(self) -> Enrolment | None:
         """The enrolment in force, read again: after a change of it."""

@@ -20,9 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from edged.errors import KeysUnavailable
 from edged.keys import tls
-from edged.keys.backend import Sealed
+from edged.keys.backend import NativeKey, Sealed
 from edged.keys.provider import Provider
-from edged.keys.tls import NativeKey
 from edged.keys.tpm import names
 
 LOG = logging.getLogger(__name__)

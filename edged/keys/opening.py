@@ -6,13 +6,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, Protocol, TypedDict, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edged.errors import BadConfig, KeysCorrupt, KeysReplaced, KeysStale, NotFound
 from edged.files import atomic_write
 from edged.keys import hostfile, keystore, recovery, sealed
+from edged.keys.attest import Attesting
 from edged.keys.backend import Backend, Sealed
 from edged.keys.choosing import Backends
 from edged.keys.committing import Commits
@@ -167,6 +168,15 @@ class Identity(TypedDict):
     authority: Sealed
     identity: Sealed
     identity_public: bytes
+    attestation: Sealed | None
+
+
+@runtime_checkable
+class Attests(Attesting, Protocol):
+    """A backend that can also state what it is."""
+
+    def make_attestation_key(self) -> Sealed:
+        """A key that signs what the backend states, and nothing from outside."""
 
 
 def new_identity(backend: Backend) -> Identity:
@@ -175,7 +185,12 @@ def new_identity(backend: Backend) -> Identity:
     authority = backend.seal(secret)
     backend.authorise(secret)
     identity = backend.make_identity()
-    return Identity(authority=authority, identity=identity, identity_public=backend.public_key(identity))
+    return Identity(
+        authority=authority,
+        identity=identity,
+        identity_public=backend.public_key(identity),
+        attestation=backend.make_attestation_key() if isinstance(backend, Attests) else None,
+    )
 
 
 def seal_root(

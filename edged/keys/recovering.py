@@ -15,12 +15,14 @@ from edged.keys import credential, hostfile, keystore, recovery
 from edged.keys.backend import Backend
 from edged.keys.commits import Commit
 from edged.keys.committing import NAME, Commits
+from edged.keys.config import Mode
 from edged.keys.keystore import Keystore
 from edged.keys.objects import remove_synced
 from edged.keys.opening import Keyplace, new_identity, seal_root
 from edged.keys.secret import ROOT_BYTES, Secret
 from edged.keys.vault import COMMIT, KEYSTORE, Vault
 
+_STRICTNESS: tuple[Mode, ...] = ("off", "preferred", "required")
 _WEAKER = (hostfile.KEY_FILE, hostfile.LEDGER_FILE, credential.LEDGER_FILE)
 
 
@@ -99,6 +101,8 @@ def recover(place: Keyplace, private: ec.EllipticCurvePrivateKey, *, weaker: boo
         "was": found.keys.kind,
     }
     place.note.note("keys.recover", fields)
+    mode: Mode = "preferred" if weaker else max(found.keys.mode, place.config.tpm, key=_STRICTNESS.index)
+    found = found._replace(keys=msgspec.structs.replace(found.keys, mode=mode))
     return _under(place, _backend(place, found.keys, weaker=weaker), found)
 
 
@@ -142,12 +146,11 @@ def _backend(place: Keyplace, keys: Keystore, *, weaker: bool) -> Backend:
             raise KeysUnavailable(
                 f"{exc.message}. The keys were in a TPM: --weaker brings them under something weaker all the same"
             ) from exc
-    mode = "preferred" if weaker else keys.mode
     try:
-        return place.backends.make(mode)
+        return place.backends.make(keys.mode)
     except KeysCorrupt:
         _aside(place)
-        return place.backends.make(mode)
+        return place.backends.make(keys.mode)
 
 
 def _aside(place: Keyplace) -> None:
@@ -171,7 +174,6 @@ def _under(place: Keyplace, backend: Backend, found: Found) -> Vault:
             roots=tuple(
                 seal_root(backend, epoch, root, public) for epoch, root in sorted(found.roots.items())
             ),
-            attestation=None,
             **new_identity(backend),
         )
         commits = Commits.after(found.commit, place.objects, backend)

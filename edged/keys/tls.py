@@ -6,7 +6,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from edged.errors import KeysUnavailable
 
@@ -27,17 +27,6 @@ class Material(Protocol):
     @property
     def broker_ca(self) -> bytes:
         """The authorities that sign the brokers' certificates."""
-
-
-class NativeKey(NamedTuple):
-    """A key inside the TPM, as OpenSSL's provider for it takes it."""
-
-    pem: bytes
-    """TSS2 PRIVATE KEY: of use in this TPM alone."""
-    password: str
-    """What the TPM is shown; of use for this key alone, for the provider shows it in the clear on the bus."""
-    public: bytes
-    """DER SubjectPublicKeyInfo."""
 
 
 class DeviceTls:

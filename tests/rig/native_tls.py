@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edged.errors import KeysUnavailable
 from edged.keys import native, tls
-from edged.keys.tls import NativeKey
+from edged.keys.backend import NativeKey
 
 # MQTT 5, 3.1: CONNECT of a clean session, client id "native"; and 3.2: a CONNACK begins so
 CONNECT = b"\x10\x13\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x06native"

@@ -11,8 +11,7 @@ from tpm2_pytss import ESAPI
 
 from edged.errors import KeysPolicy, KeysUnavailable
 from edged.keys.attest import Signed
-from edged.keys.backend import Protection, Sealed
-from edged.keys.tls import NativeKey
+from edged.keys.backend import NativeKey, Protection, Sealed
 from edged.keys.tpm import codes, endorsement, objects, quoting, templates
 from edged.keys.tpm.device import Device
 from edged.keys.tpm.indices import BASE, Anchor, Counter, Record

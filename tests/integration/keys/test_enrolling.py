@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from edged.errors import KeysCorrupt, NotEnrolled, Rejected, StorageError, Unreachable
+from edged.errors import KeysCorrupt, KeysUnavailable, NotEnrolled, Rejected, StorageError, Unreachable
 from edged.keys import cose, enrolling, enrolment
 from edged.keys.enrolling import STATEMENT, Application
 from edged.keys.enrolment import ANCHORS, TlsKind
@@ -81,6 +81,23 @@ def _scalar(pem: bytes) -> bytes:
     key = load_pem_private_key(pem, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key.private_numbers().private_value.to_bytes(32, "big")
+
+
+def test_a_tls_key_inside_the_tpm_asks_for_its_certificate_and_never_comes_out(tpm_device: Device) -> None:
+    vault = tpm_device.place().open_or_make()
+    enrolling.finish(vault, CA.issue(begun(vault, "tpm-native").request), NOW_S)
+    vault.close()
+    again = tpm_device.place().open()
+    material = enrolling.material(again)
+    assert material.key.startswith(b"-----BEGIN TSS2 PRIVATE KEY")
+    assert len(material.password) >= 32
+    again.close()
+
+
+def test_a_tls_key_inside_a_tpm_needs_a_tpm(tmp_path: Path) -> None:
+    vault = Device(tmp_path).place().open_or_make()
+    with pytest.raises(KeysUnavailable, match="needs a TPM"):
+        begun(vault, "tpm-native")
 
 
 def test_a_certificate_that_is_not_right_changes_nothing(vault: Vault) -> None:

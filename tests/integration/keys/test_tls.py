@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from edged.errors import KeysUnavailable
 from edged.keys import certificates, native, provider
+from edged.keys.backend import NativeKey
 from edged.keys.devicekey import DeviceKey
-from edged.keys.tls import DeviceTls, NativeKey, in_memory
+from edged.keys.tls import DeviceTls, in_memory
 from edged.keys.tpm.backend import TpmBackend
 from edged.keys.vault import Purpose
 from edged.links.mqtt.config import MqttConfig
