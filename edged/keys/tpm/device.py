@@ -19,8 +19,8 @@ from edged.keys.tpm.codes import Course
 T = TypeVar("T")
 Step = Callable[[ESAPI], T]
 
-PATIENCE_S: Final = 10.0
-"""How long a busy TPM is asked again; the TSS itself does so five times, without a pause."""
+PATIENCE_S: Final = 8.0
+"""How long a busy TPM is asked again, below the 10 s after which it counts as hung; the TSS does not pause at all."""
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 1.0
 
