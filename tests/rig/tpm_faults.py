@@ -22,6 +22,7 @@ from tests.rig.swtpm import Swtpm
 NV_INCREMENT: Final = 0x134
 NV_EXTEND: Final = 0x136
 NV_WRITE: Final = 0x137
+NV_READ: Final = 0x14E
 UNSEAL: Final = 0x15E
 LOAD: Final = 0x157
 SIGN: Final = 0x15D

@@ -14,8 +14,7 @@ AUTH_FAIL: Final = 0x8E
 BAD_AUTH: Final = 0xA2
 PCR_CHANGED: Final = 0x128
 NV_UNINITIALIZED: Final = 0x14A
-NO_CONTENT: Final = frozenset({0x8B, NV_UNINITIALIZED})
-"""An index that is not there, or was never written."""
+NO_HANDLE: Final = 0x8B
 
 _WAIT: Final = frozenset({PCR_CHANGED, 0x908, 0x90A, 0x920, 0x922})  # …, YIELDED, TESTING, NV_RATE, RETRY
 _MAKE_ROOM: Final = frozenset({0x902, 0x903})  # OBJECT_MEMORY, SESSION_MEMORY

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,8 +19,8 @@ from edged.keys.tpm.codes import Course
 T = TypeVar("T")
 Step = Callable[[ESAPI], T]
 
-PATIENCE_S: Final = 10.0
-"""How long a busy TPM is asked again; the TSS itself does so five times, without a pause."""
+PATIENCE_S: Final = 8.0
+"""How long a busy TPM is asked again, below the 10 s after which it counts as hung; the TSS does not pause at all."""
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 1.0
 
@@ -32,6 +32,25 @@ _MANAGED: Final = re.compile(r"device:(/dev/tpmrm\d+)")
 _SIMULATED: Final = re.compile(r"swtpm:path=/.+")
 
 os.environ.setdefault("TSS2_LOG", "all+NONE")  # errors are raised; the TSS would print them as well
+
+
+class Once:
+    """A command that must not be carried out twice, within a step that may be repeated."""
+
+    def __init__(self) -> None:
+        self._sent = False
+        self._ran = False
+
+    @contextlib.contextmanager
+    def command(self) -> Iterator[None]:
+        """Around the one command."""
+        self._sent = True
+        yield
+        self._ran = True
+
+    def forbids(self, course: Course) -> bool:
+        """Whether the step may not be repeated: the command ran, or nobody knows. Refused, it did not run."""
+        return self._ran or (self._sent and course is Course.REOPEN)
 
 
 class Device:
@@ -51,11 +70,11 @@ class Device:
         self._wait = wait
         self._esapi: ESAPI | None = None
 
-    def run(self, step: Step[T], *, once: bool = False) -> T:
+    def run(self, step: Step[T], once: Once | None = None) -> T:
         """What `step` gives, called with an open context; it opens and flushes all it uses.
 
         A step may run more than once: again while the TPM says it is busy, and once more when there was no room or
-        the line broke. With `once` it is not repeated after a broken line, where it may have been carried out.
+        the line broke; never where `once` forbids it.
         Raises KeysUnavailable, KeysCorrupt or KeysPolicy.
         """
         pause_s, waited_s, tried = _FIRST_PAUSE_S, 0.0, set[Course]()
@@ -66,12 +85,14 @@ class Device:
                 course = codes.course(exc.rc)
                 if course is Course.REOPEN:
                     self.close()
+                if once and once.forbids(course):
+                    raise codes.error(exc.rc) from exc
                 if course is Course.WAIT and waited_s < PATIENCE_S:
                     self._wait(pause_s)
                     waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, _LONGEST_PAUSE_S)
                 elif course is Course.MAKE_ROOM and course not in tried:
                     self._make_room()
-                elif course is not Course.REOPEN or course in tried or once:
+                elif course is not Course.REOPEN or course in tried:
                     raise codes.error(exc.rc) from exc
                 tried.add(course)
 

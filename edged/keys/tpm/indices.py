@@ -8,17 +8,16 @@ where any was, a record is empty, an anchor is zero; none of it can be put back 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-from tpm2_pytss import ESAPI, ESYS_TR, TPM2_NT, TPMA_NV, TSS2_Exception
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2_NT, TSS2_Exception
 
 from edged.errors import KeysReplaced, KeysUnavailable
-from edged.keys.tpm import codes, templates
-from edged.keys.tpm.device import Device, handles
+from edged.keys.tpm import codes, names, templates
+from edged.keys.tpm.device import Device, Once
 from edged.keys.tpm.root import Root
-from edged.keys.tpm.sessions import persistent, salted
+from edged.keys.tpm.sessions import closed, find, salted
 
 T = TypeVar("T")
 Use = Callable[[ESAPI, ESYS_TR, ESYS_TR], T]
@@ -38,6 +37,7 @@ class Index:
         self._device = device
         self._root = root
         self._public = templates.index(handle, kind, size)
+        self._names = {names.index(handle, kind, size, written=written) for written in (False, True)}
         self._handle = handle
         self._size = size
 
@@ -45,12 +45,12 @@ class Index:
         """What it holds, asked as the TPM's owner; empty where it is not there, or was never written."""
 
         def step(esapi: ESAPI) -> bytes:
-            if not self._exists(esapi):
+            if (found := find(esapi, self._handle)) is None:
                 self._root.expect(esapi)
                 return b""
             with (
+                self._ours(esapi, found) as index,
                 self._root.open(esapi) as root,
-                self.found(esapi) as index,
                 salted(esapi, root) as session,
             ):
                 return self._content(esapi, index, session)
@@ -60,7 +60,7 @@ class Index:
         except codes.Unauthorised as exc:
             raise KeysUnavailable("the TPM's owner has a password, and was shown another") from exc
 
-    def use(self, auth: bytes, use: Use[T], *, once: bool = False) -> T:
+    def use(self, auth: bytes, use: Use[T], once: Once | None = None) -> T:
         """What `use` gives, by the secret of this enrolment; as `Device.run` otherwise."""
 
         def step(esapi: ESAPI) -> T:
@@ -72,7 +72,7 @@ class Index:
                 return use(esapi, index, session)
 
         try:
-            return self._device.run(step, once=once)
+            return self._device.run(step, once)
         except codes.Unauthorised as exc:
             raise KeysReplaced(
                 f"the TPM's index 0x{self._handle:08x} belongs to another enrolment: enrol this device again"
@@ -82,32 +82,41 @@ class Index:
         """Remove it, as the TPM's owner."""
 
         def step(esapi: ESAPI) -> None:
-            if not self._exists(esapi):
+            if (found := find(esapi, self._handle)) is None:
                 return
             with self._root.open(esapi) as root, salted(esapi, root) as session:
-                esapi.nv_undefine_space(esapi.tr_from_tpmpublic(self._handle), session1=session)
+                esapi.nv_undefine_space(found, session1=session)
 
         self._device.run(step)
 
     @contextlib.contextmanager
     def open(self, esapi: ESAPI, root: ESYS_TR, auth: bytes) -> Iterator[ESYS_TR]:
         """It, made where there is none. Raises KeysReplaced where something else has its handle."""
-        if not self._exists(esapi):
+        if (found := find(esapi, self._handle)) is None:
             with salted(esapi, root, command=True) as session:
-                esapi.tr_close(esapi.nv_define_space(auth, self._public, session1=session))
-        with self.found(esapi) as index:
+                found = esapi.nv_define_space(auth, self._public, session1=session)
+        with self._ours(esapi, found) as index:
             esapi.tr_set_auth(index, auth)
             yield index
 
     @contextlib.contextmanager
     def found(self, esapi: ESAPI) -> Iterator[ESYS_TR]:
-        """It, where it is known to be there. Raises KeysReplaced where something else has its handle."""
-        with persistent(esapi, self._handle) as index:
-            self._check(esapi, index)
+        """It, where it is. Raises KeysReplaced where something else has its handle, KeysUnavailable where nothing."""
+        if (found := find(esapi, self._handle)) is None:
+            raise KeysUnavailable(f"the TPM has no index 0x{self._handle:08x} yet")
+        with self._ours(esapi, found) as index:
             yield index
 
-    def _exists(self, esapi: ESAPI) -> bool:
-        return self._handle in handles(esapi, self._handle, 1)
+    @contextlib.contextmanager
+    def _ours(self, esapi: ESAPI, found: ESYS_TR) -> Iterator[ESYS_TR]:
+        """It, by its name: the hash of handle, attributes, size and policy."""
+        with closed(esapi, found) as index:
+            if bytes(esapi.tr_get_name(index)) not in self._names:
+                raise KeysReplaced(
+                    f"the TPM's index 0x{self._handle:08x} is not ours: choose other handles, or remove it with "
+                    "tpm2_nvundefine and enrol again"
+                )
+            yield index
 
     def _content(self, esapi: ESAPI, index: ESYS_TR, session: ESYS_TR) -> bytes:
         try:
@@ -117,15 +126,6 @@ class Index:
                 raise
             return b""
 
-    def _check(self, esapi: ESAPI, index: ESYS_TR) -> None:
-        public, _ = esapi.nv_read_public(index)
-        there, ours = public.nvPublic, self._public.nvPublic
-        if (there.attributes & ~TPMA_NV.WRITTEN, there.dataSize) != (ours.attributes, ours.dataSize):
-            raise KeysReplaced(
-                f"the TPM's index 0x{self._handle:08x} is not ours (attributes 0x{int(there.attributes):x}): "
-                "choose other handles, or remove it with tpm2_nvundefine and enrol again"
-            )
-
 
 class Counter:
     """Counts up, and never back."""
@@ -133,26 +133,24 @@ class Counter:
     def __init__(self, device: Device, root: Root, handle: int) -> None:
         self.handle = handle
         self._index = Index(device, root, handle, TPM2_NT.COUNTER, _COUNTER_BYTES)
+        self.found = self._index.found
         self.remove = self._index.remove
 
     def value(self, auth: bytes) -> int:
         """Where it is; made where there is none and `auth` is given, above every counter this TPM ever had."""
         held = self._index.read()
-        if auth and not held:
-            self._raise(auth)
-            held = self._index.read()
-        return int.from_bytes(held, "big")
+        return self.advance(auth) if auth and not held else int.from_bytes(held, "big")
 
     def advance(self, auth: bytes) -> int:
         """Where it is after one step. Never repeated: a step that was not answered may have been taken."""
-        self._index.read()  # a line that broke before is opened again here, and not within the step
-        self._raise(auth)
-        return int.from_bytes(self._index.read(), "big")
+        once = Once()
 
-    def _raise(self, auth: bytes) -> None:
-        self._index.use(
-            auth, lambda esapi, index, session: esapi.nv_increment(index, session1=session), once=True
-        )
+        def step(esapi: ESAPI, index: ESYS_TR, session: ESYS_TR) -> bytes:
+            with once.command():
+                esapi.nv_increment(index, session1=session)
+            return bytes(esapi.nv_read(index, _COUNTER_BYTES, session1=session))
+
+        return int.from_bytes(self._index.use(auth, step, once), "big")
 
 
 class Record:
@@ -186,8 +184,11 @@ class Anchor:
         """Where the chain is after `digest`. Never repeated, as `Counter.advance`: read `value` after an error."""
         if len(digest) != ANCHOR_BYTES:
             raise ValueError(f"a digest is {ANCHOR_BYTES} bytes, not {len(digest)}")
-        folded = hashlib.sha256(self.value() + digest).digest()
-        self._index.use(
-            auth, lambda esapi, index, session: esapi.nv_extend(index, digest, session1=session), once=True
-        )
-        return folded
+        once = Once()
+
+        def step(esapi: ESAPI, index: ESYS_TR, session: ESYS_TR) -> bytes:
+            with once.command():
+                esapi.nv_extend(index, digest, session1=session)
+            return bytes(esapi.nv_read(index, ANCHOR_BYTES, session1=session))
+
+        return self._index.use(auth, step, once)

@@ -27,7 +27,7 @@ from edged.keys.tpm import names, policy
 from edged.keys.tpm.device import Device
 from edged.keys.tpm.indices import Counter
 from edged.keys.tpm.policy import Approval, BootPolicy
-from edged.keys.tpm.sessions import flushed, persistent
+from edged.keys.tpm.sessions import flushed
 
 
 def read_pcrs(esapi: ESAPI, pcrs: Sequence[int]) -> dict[int, bytes]:
@@ -64,7 +64,7 @@ class Measured:
         approval = self._find(bytes(esapi.policy_get_digest(session)))
         if approval.generation is not None:
             operand = TPM2B_OPERAND(approval.generation.to_bytes(8, "big"))
-            with persistent(esapi, self._generation.handle) as index:
+            with self._generation.found(esapi) as index:
                 esapi.policy_nv(ESYS_TR.OWNER, index, session, operand, TPM2_EO.UNSIGNED_LE, session1=proof)
         self._authorise(esapi, session, approval)
         self._choose(esapi, session)

@@ -48,9 +48,9 @@ def external_key(der: bytes) -> bytes:
     return _name(area)
 
 
-def index(handle: int, kind: int, size: int) -> bytes:
-    """The name of one of our NV indices, once written."""
-    attributes = NV_ATTRIBUTES | kind << _NV_TYPE_SHIFT | _NV_WRITTEN
+def index(handle: int, kind: int, size: int, *, written: bool = True) -> bytes:
+    """The name of one of our NV indices; it changes with the first write."""
+    attributes = NV_ATTRIBUTES | kind << _NV_TYPE_SHIFT | (_NV_WRITTEN if written else 0)
     return _name(struct.pack(">IHIHH", handle, _SHA256, attributes, 0, size))
 
 

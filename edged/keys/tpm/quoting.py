@@ -73,8 +73,8 @@ def certify_anchor(
         return objects.use(device, root, key, auth, step)
     except KeysUnavailable as exc:
         cause = exc.__cause__
-        if isinstance(cause, TSS2_Exception) and codes.base(cause.rc) in codes.NO_CONTENT:
-            raise KeysUnavailable("there is no audit anchor yet: nothing was folded into it") from exc
+        if isinstance(cause, TSS2_Exception) and codes.base(cause.rc) == codes.NV_UNINITIALIZED:
+            raise KeysUnavailable("nothing was folded into the audit anchor yet") from exc
         raise
 
 

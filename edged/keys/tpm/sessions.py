@@ -26,6 +26,7 @@ from tpm2_pytss import (
 
 from edged.errors import KeysCorrupt
 from edged.keys.backend import Sealed
+from edged.keys.tpm import codes
 
 _AES: Final = {"keyBits": TPMU_SYM_KEY_BITS(aes=128), "mode": TPMU_SYM_MODE(aes=TPM2_ALG.CFB)}
 
@@ -78,10 +79,19 @@ def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
             esapi.flush_context(handle)
 
 
+def find(esapi: ESAPI, handle: int) -> ESYS_TR | None:
+    """What stays in the TPM at `handle`, for `closed`; None where there is nothing."""
+    try:
+        return esapi.tr_from_tpmpublic(handle)
+    except TSS2_Exception as exc:
+        if codes.from_tpm(exc.rc) and codes.base(exc.rc) == codes.NO_HANDLE:
+            return None
+        raise
+
+
 @contextlib.contextmanager
-def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
-    """What stays in the TPM at `handle`; the TSS forgets it at the end."""
-    known = esapi.tr_from_tpmpublic(handle)
+def closed(esapi: ESAPI, known: ESYS_TR) -> Iterator[ESYS_TR]:
+    """What stays in the TPM; the TSS forgets it at the end."""
     try:
         yield known
     finally:

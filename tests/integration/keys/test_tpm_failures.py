@@ -81,6 +81,46 @@ def test_a_digest_is_never_folded_in_twice(bus: Bus, fault: faults.Fault, extend
         assert backend.anchor() == (folded if extended else bytes(32))
 
 
+def test_a_count_that_was_refused_before_it_began_is_asked_for_again(bus: Bus) -> None:
+    with closing(backend := patient(bus.tcti, [])):
+        count = backend.counter()
+        bus.on(faults.NV_INCREMENT, *[answers(0x920)] * 3)
+        assert backend.advance() == count + 1
+
+
+@pytest.mark.parametrize("fault", [answers(0x922), faults.never_arrives])
+def test_a_count_is_not_repeated_when_only_reading_it_fails(bus: Bus, fault: faults.Fault) -> None:
+    with closing(backend := patient(bus.tcti, [])):
+        count = backend.counter()
+        bus.on(faults.NV_READ, *[fault] * 9)
+        with pytest.raises(KeysUnavailable):
+            backend.advance()
+        bus.clear()
+        assert backend.counter() == count + 1
+
+
+@pytest.mark.parametrize(
+    ("use", "commands"),
+    [("unseal", 6), ("sign", 6), ("counter", 5), ("advance", 6), ("set_record", 5), ("extend", 6)],
+)
+def test_no_use_takes_more_commands_than_it_must(bus: Bus, use: str, commands: int) -> None:
+    """Each is 10 ms or more on a real bus, starting the session 70 to 230."""
+    with closing(backend := enrolled(bus.tcti)):
+        sealed, identity = backend.seal(ROOT), backend.make_identity()
+        backend.set_record(b"a" * 40)
+        backend.extend(DIGEST)
+        backend.advance()
+        arguments = {
+            "unseal": (sealed,),
+            "sign": (identity, DIGEST),
+            "set_record": (b"b" * 40,),
+            "extend": (DIGEST,),
+        }
+        bus.clear()
+        getattr(backend, use)(*arguments.get(use, ()))
+        assert len(bus.codes()) == commands
+
+
 def test_a_line_that_broke_while_idle_costs_no_count(tpm: Swtpm, bus: Bus) -> None:
     with closing(backend := enrolled(bus.tcti)):
         count = backend.advance()

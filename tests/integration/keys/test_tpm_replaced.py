@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tpm2_pytss import ESAPI, ESYS_TR, TPM2_NT
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2_NT, TPM2B_PUBLIC
 
 from edged.errors import KeysCorrupt, KeysReplaced, KeysUnavailable
 from edged.keys.backend import Sealed
@@ -97,6 +97,18 @@ def test_something_else_in_the_root_keys_place_is_refused(tpm: Swtpm) -> None:
         esapi.flush_context(key)
     with closing(backend := enrolled(tpm.tcti)), pytest.raises(KeysUnavailable, match="no storage key"):
         backend.seal(ROOT)
+
+
+def test_an_rsa_root_key_that_another_system_made_serves_as_well(tpm: Swtpm) -> None:
+    with ESAPI(tpm.tcti) as esapi:
+        made, *_ = esapi.create_primary(
+            None, TPM2B_PUBLIC.parse("rsa2048:aes128cfb", objectAttributes=templates.STORAGE), ESYS_TR.OWNER
+        )
+        esapi.evict_control(ESYS_TR.OWNER, made, 0x81000001)
+        esapi.flush_context(made)
+    with closing(backend := enrolled(tpm.tcti)):
+        assert backend.unseal(backend.seal(ROOT)) == ROOT
+        assert backend.sign(backend.make_identity(), DIGEST)
 
 
 def test_another_place_for_the_root_key_may_be_chosen(tpm: Swtpm) -> None:
