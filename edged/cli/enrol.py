@@ -67,7 +67,7 @@ def renew(arguments: argparse.Namespace) -> int:
     from edged.keys import enrolling
 
     with state.vault(arguments) as vault:
-        _hand_out(vault, enrolling.renew(vault, _tls(vault, arguments), state.now_s()), arguments)
+        _hand_out(vault, enrolling.renew(vault, _tls(vault, arguments)), arguments)
     return 0
 
 
@@ -77,7 +77,7 @@ def anchors(arguments: argparse.Namespace) -> int:
 
     message = state.read_input(arguments.file)
     with state.vault(arguments) as vault:
-        enrolling.replace_anchors(vault, message, state.now_s())
+        enrolling.replace_anchors(vault, message)
         answer = _fingerprints(vault)
     print_answer(answer, as_json=arguments.json)
     return 0
@@ -110,12 +110,15 @@ def _tls(vault: Vault, arguments: argparse.Namespace) -> TlsKind:
 
 def _strongest(place: Keyplace) -> Vault:
     """The keys, made where there are none, and in a TPM that was not there yet when they were made."""
-    from edged.keys import recovering
+    from edged.keys import enrolling, recovering
 
     try:
         vault = place.open()
     except NotFound:
         return place.make()
+    known = enrolling.current(vault)
+    if known is not None and known.enrolled_s is not None:
+        return vault
     return recovering.strengthen(place, vault) or vault
 
 

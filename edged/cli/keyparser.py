@@ -18,6 +18,11 @@ def keys(commands: Commands[argparse.ArgumentParser]) -> None:
         "--tpm", choices=TPM, default=None, help="default: [keys] tpm; it is kept with the keys"
     )
     init.add_argument("--recovery-key", metavar="PEM", help="public key (P-256) of an offline recovery key")
+    init.add_argument(
+        "--forget",
+        action="store_true",
+        help="give up the device that was here: nothing it sealed opens again",
+    )
     status = actions.add_parser("status", help="say what protects the keys and what should be done about it")
     rotate = actions.add_parser("rotate", help="make a new root secret and encrypt every file again")
     rotate.add_argument(

@@ -121,6 +121,8 @@ def restore(arguments: argparse.Namespace) -> int:
 def _made(place: Keyplace, arguments: argparse.Namespace, public: ec.EllipticCurvePublicKey | None) -> Vault:
     from edged.keys import recovering
 
+    if arguments.forget:
+        return place.make(arguments.tpm, public, forget=True)
     try:
         vault = place.open()
     except NotFound:

@@ -106,7 +106,7 @@ def begin(
         "anchors": [a.kid.hex() for a in anchors],
         "protection": vault.protection.value,
     }
-    _put(vault, "enrol.begin", fields, made, now_s)
+    _put(vault, "enrol.begin", fields, made)
     return Application(request, statement(vault, made, request))
 
 
@@ -115,6 +115,7 @@ def finish(
 ) -> Certificate:
     """Take the certificate that was asked for, once it is right; the device is enrolled, or goes on with the new one.
 
+    A certificate that is valid now vouches for the clock: `now_s` becomes the floor below which no clock is right.
     `prove` tries it (a connection to the broker) and raises where it does not serve: the old one then stays.
     """
     known = current(vault)
@@ -135,25 +136,25 @@ def finish(
     return checked
 
 
-def renew(vault: Vault, tls: TlsKind, now_s: int) -> Application:
+def renew(vault: Vault, tls: TlsKind) -> Application:
     """A new key and a request for it; the certificate in use stays in use until `finish`."""
     known = current(vault)
     if known is None or known.tls is None:
         raise NotEnrolled("not enrolled: there is no certificate to renew")
     pending, request = _new_key(vault, known.device, tls)
     after = msgspec.structs.replace(known, pending=pending)
-    _put(vault, "enrol.renew", {"device": known.device}, after, now_s)
+    _put(vault, "enrol.renew", {"device": known.device}, after)
     return Application(request, statement(vault, after, request))
 
 
-def replace_anchors(vault: Vault, message: bytes, now_s: int) -> Enrolment:
+def replace_anchors(vault: Vault, message: bytes) -> Enrolment:
     """Believe other keys from now on, as the fleet has signed; raises Rejected, NotEnrolled."""
     known = current(vault)
     if known is None:
         raise NotEnrolled("not enrolled: there is nobody yet who could name other trust anchors")
     after = enrolment.with_anchors(known, message)
     fields = {"version": after.anchors_version, "anchors": [a.kid.hex() for a in after.anchors]}
-    _put(vault, "enrol.anchors", fields, after, now_s)
+    _put(vault, "enrol.anchors", fields, after)
     return after
 
 
@@ -243,6 +244,8 @@ def _checked_name(device: str) -> str:
         ) from exc
 
 
-def _put(vault: Vault, event: str, fields: Mapping[str, object], made: Enrolment, now_s: int) -> None:
+def _put(
+    vault: Vault, event: str, fields: Mapping[str, object], made: Enrolment, floor_s: int | None = None
+) -> None:
     vault.note.note(event, fields)
-    vault.commit({enrolment.NAME: enrolment.encode(made)}, floor_s=now_s)
+    vault.commit({enrolment.NAME: enrolment.encode(made)}, floor_s=floor_s)

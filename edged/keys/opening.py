@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypedDict, runtime_checkable
@@ -11,7 +12,7 @@ from typing import Final, Protocol, TypedDict, runtime_checkable
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edged.errors import BadConfig, KeysCorrupt, KeysReplaced, KeysStale, NotFound
-from edged.files import atomic_write
+from edged.files import atomic_write, sync_directory
 from edged.keys import hostfile, keystore, recovery, sealed
 from edged.keys.attest import Attesting
 from edged.keys.backend import Backend, Sealed
@@ -65,15 +66,27 @@ class Keyplace:
         except NotFound:
             return self.make()
 
-    def make(self, mode: Mode | None = None, recovery_key: ec.EllipticCurvePublicKey | None = None) -> Vault:
-        """New keys, in the strongest backend there is; raises KeysUnavailable, or KeysReplaced where there are some."""
+    def make(
+        self,
+        mode: Mode | None = None,
+        recovery_key: ec.EllipticCurvePublicKey | None = None,
+        *,
+        forget: bool = False,
+    ) -> Vault:
+        """New keys, in the strongest backend there is.
+
+        Raises KeysUnavailable, or KeysReplaced where that knows a device. `forget` gives that device up, for good;
+        what is left of its files is kept under another name.
+        """
         mode = mode or self.config.tpm
+        if forget:
+            self._aside()
         private_directory(self.directory)
         self.note.note("keys.init", {"mode": mode})
         atomic_write(self.directory / BEGUN, b"")
         backend = self.backends.make(mode)
         try:
-            return self._made(backend, mode, recovery_key)
+            return self._made(backend, mode, recovery_key, forget=forget)
         except BaseException:
             backend.close()
             raise
@@ -138,10 +151,25 @@ class Keyplace:
             "here with the recovery key, under an identity of its own"
         )
 
-    def _made(self, backend: Backend, mode: Mode, recovery_key: ec.EllipticCurvePublicKey | None) -> Vault:
-        if backend.record():
+    def _aside(self) -> None:
+        if self.directory.exists():
+            self.note.note("keys.forget", {})
+            kept = self.directory.with_name(f"{self.directory.name}.forgotten-{secrets.token_hex(4)}")
+            self.directory.rename(kept)
+            sync_directory(kept.parent)
+
+    def _made(
+        self,
+        backend: Backend,
+        mode: Mode,
+        recovery_key: ec.EllipticCurvePublicKey | None,
+        *,
+        forget: bool,
+    ) -> Vault:
+        if backend.record() and not forget:
             raise KeysReplaced(
-                "what holds the keys knows a device already: recover it, or put its files back"
+                "what holds the keys knows a device already: edged keys recover, or put its files back. To give it up "
+                "with everything it sealed: edged keys init --forget"
             )
         kind = keystore.kind_of(backend.protection)
         if kind == "hostfile":

@@ -43,7 +43,7 @@ def drill(vault: Vault, private: ec.EllipticCurvePrivateKey, now_s: int) -> list
     proven = unwrapped(vault.keystore, private)
     for secret in proven.values():
         secret.wipe()
-    vault.adopt(msgspec.structs.replace(vault.keystore, drilled_s=now_s), vault.roots(), floor_s=now_s)
+    vault.adopt(msgspec.structs.replace(vault.keystore, drilled_s=now_s), vault.roots())
     return sorted(proven)
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from edged.errors import KeysCorrupt, KeysUnavailable
 from edged.keys import cose, keystore, sealed
 from edged.keys.backend import Backend, Protection
-from edged.keys.commits import Commit
+from edged.keys.commits import Commit, identify
 from edged.keys.committing import Commits
 from edged.keys.keystore import Keystore
 from edged.keys.note import Note
@@ -62,6 +62,7 @@ class Vault:
         self._roots = dict(roots)
         self._derived: dict[tuple[str, int], Secret] = {}
         self._deriving = threading.Lock()
+        self._pending: tuple[Keystore, dict[int, Secret]] | None = None
         self._algorithm = algorithm
         self.note = note
         """Where uses of the keys are written down."""
@@ -155,6 +156,7 @@ class Vault:
 
         One write and one count in the backend's non-volatile memory. After an error ask `settle` what is in force.
         """
+        self._resolve()
         return self._commits.commit(
             changes, self._key(COMMIT, self.epoch), revision=revision, floor_s=floor_s
         )
@@ -163,6 +165,7 @@ class Vault:
         """What is in force, asked of the backend again."""
         if (commit := self._commits.settle()) is None:
             raise KeysCorrupt("what holds the keys has forgotten its record")
+        self._resolve()
         return commit
 
     def counter(self) -> int:
@@ -182,17 +185,16 @@ class Vault:
         """For attestation and TLS, which need more of it than the rest."""
         return self._backend
 
-    def adopt(self, changed: Keystore, roots: Mapping[int, Secret], *, floor_s: int | None = None) -> None:
-        """Put another keystore in force, and its roots into use; those left out are wiped."""
+    def adopt(self, changed: Keystore, roots: Mapping[int, Secret]) -> None:
+        """Put another keystore in force, and its roots into use; those left out are wiped.
+
+        After an error either the old or the new one is in force, and the next use of the backend finds out which.
+        """
+        self._resolve()
+        self._pending = changed, dict(roots)
         key = roots[changed.epoch].derive(COMMIT, changed.epoch)
-        self._commits.commit({KEYSTORE: keystore.encode(changed)}, key, floor_s=floor_s)
-        gone = [root for epoch, root in self._roots.items() if epoch not in roots]
-        self._keystore, self._roots = changed, dict(roots)
-        for root in gone:
-            root.wipe()
-        with self._deriving:
-            for purpose, epoch in [key for key in self._derived if key[1] not in roots]:
-                self._derived.pop((purpose, epoch)).wipe()
+        self._commits.commit({KEYSTORE: keystore.encode(changed)}, key)
+        self._take_over(changed, roots)
 
     def roots(self) -> dict[int, Secret]:
         """The root secrets by epoch, for rotation."""
@@ -206,6 +208,25 @@ class Vault:
             self._roots.clear()
             self._derived.clear()
         self._backend.close()
+
+    def _resolve(self) -> None:
+        """Where it is unknown whether another keystore came into force, find out."""
+        if self._pending is None:
+            return
+        changed, roots = self._pending
+        commit = self._commits.settle()
+        if commit is not None and commit.pins.get(KEYSTORE) == identify(keystore.encode(changed)):
+            self._take_over(changed, roots)
+        self._pending = None
+
+    def _take_over(self, changed: Keystore, roots: Mapping[int, Secret]) -> None:
+        gone = [root for epoch, root in self._roots.items() if epoch not in roots]
+        with self._deriving:
+            self._keystore, self._roots, self._pending = changed, dict(roots), None
+            for purpose, epoch in [key for key in self._derived if key[1] not in roots]:
+                self._derived.pop((purpose, epoch)).wipe()
+        for root in gone:
+            root.wipe()
 
     def _sign(self, digest: bytes) -> bytes:
         return self._backend.sign(self._keystore.identity, digest)

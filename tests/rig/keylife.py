@@ -9,7 +9,9 @@ import hashlib
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from edged.keys import recovering, rotation
@@ -17,6 +19,7 @@ from edged.keys.backend import Backend
 from edged.keys.config import Mode
 from edged.keys.opening import Keyplace
 from edged.keys.vault import Vault
+from tests.rig.keyring import keyplace
 from tests.rig.pki import FleetKey
 from tests.rig.powercut import note
 
@@ -146,3 +149,21 @@ class Life:
     def _retire(self, vault: Vault) -> None:
         note(f"retiring {vault.epoch}")
         rotation.retire(vault, vault.epoch)
+
+
+def short(state: Path) -> None:
+    """Keys are made, something is committed, rotated and retired; without a TPM, so that all of it is on the disk."""
+    vault = keyplace(state).open_or_make()
+    note("made")
+    vault.commit({"config": b"one"}, revision=1)
+    note("committed")
+    rotation.rotate(vault)
+    note("rotated")
+    vault.commit({"config": b"two"}, revision=2)
+    rotation.retire(vault, vault.epoch)
+    note("retired")
+    vault.close()
+
+
+if __name__ == "__main__":
+    short(Path(sys.argv[1]))

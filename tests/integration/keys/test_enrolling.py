@@ -111,7 +111,8 @@ def test_a_certificate_that_is_not_right_changes_nothing(vault: Vault) -> None:
 
 
 def test_a_clock_before_the_enrolment_does_not_make_an_expired_certificate_good(vault: Vault) -> None:
-    request = begun(vault).request
+    enrolling.finish(vault, CA.issue(begun(vault).request), NOW_S)
+    request = enrolling.renew(vault, "tpm-sealed").request
     expired = CA.issue(request, from_s=NOW_S - 10 * DAY_S, until_s=NOW_S - DAY_S)
     with pytest.raises(Rejected, match="valid from"):
         enrolling.finish(vault, expired, NOW_S - 5 * DAY_S)
@@ -120,7 +121,7 @@ def test_a_clock_before_the_enrolment_does_not_make_an_expired_certificate_good(
 def test_a_renewed_certificate_is_tried_before_the_old_one_goes(vault: Vault) -> None:
     enrolling.finish(vault, CA.issue(begun(vault).request), NOW_S)
     old = enrolling.material(vault)
-    renewed = CA.issue(enrolling.renew(vault, "tpm-sealed", NOW_S).request)
+    renewed = CA.issue(enrolling.renew(vault, "tpm-sealed").request)
     assert enrolling.material(vault) == old
 
     def refused(_: object) -> None:
@@ -152,11 +153,11 @@ def test_trust_anchors_are_replaced_by_the_fleets_signature_and_never_go_back(
     enrolling.finish(vault, CA.issue(begun(vault).request), NOW_S)
     other = FleetKey()
     message = FLEET.sign(cbor2.dumps([2, [other.spki]]), ANCHORS)
-    enrolling.replace_anchors(vault, message, NOW_S)
+    enrolling.replace_anchors(vault, message)
     vault.close()
     again = device.place().open()
     with pytest.raises(Rejected, match="none of the fleet's"):
-        enrolling.replace_anchors(again, message, NOW_S)
+        enrolling.replace_anchors(again, message)
     again.close()
 
 
@@ -189,7 +190,7 @@ def test_nobody_enrols_a_device_a_second_time_or_without_an_anchor(vault: Vault)
     with pytest.raises(NotEnrolled):
         enrolling.finish(vault, b"", NOW_S)
     with pytest.raises(NotEnrolled):
-        enrolling.renew(vault, "file", NOW_S)
+        enrolling.renew(vault, "file")
     enrolling.finish(vault, CA.issue(begun(vault).request), NOW_S)
     with pytest.raises(Rejected, match="is enrolled as cam-7"):
         begun(vault)

@@ -18,9 +18,12 @@ from edged.errors import (
 from edged.keys import cose, rotation
 from edged.keys.backend import Protection
 from edged.keys.opening import BEGUN
+from edged.keys.secret import Secret
 from edged.keys.vault import KEYSTORE, Purpose
-from tests.rig.keyring import Device
+from tests.rig import tpm_faults as faults
+from tests.rig.keyring import Device, keyplace
 from tests.rig.swtpm import Swtpm
+from tests.rig.tpm_faults import Bus
 
 
 def test_what_was_sealed_opens_after_a_restart(device: Device) -> None:
@@ -196,6 +199,19 @@ def test_a_wiped_disk_does_not_become_a_new_device_while_the_tpm_knows_the_old_o
         tpm_device.place().open_or_make()
 
 
+def test_a_device_can_be_given_up_for_a_new_one_and_its_files_are_kept(tpm_device: Device) -> None:
+    tpm_device.place().open_or_make().close()
+    for path in tpm_device.keys.glob("keystore-*"):
+        path.unlink()
+    with pytest.raises(KeysCorrupt):
+        tpm_device.place().open_or_make()
+    with pytest.raises(KeysReplaced, match="--forget"):
+        tpm_device.place().make()
+    tpm_device.place().make(forget=True).close()
+    tpm_device.place().open().close()
+    assert list(tpm_device.state.glob("keys.forgotten-*/commit-*"))
+
+
 # ---- required, preferred, off
 
 
@@ -263,6 +279,47 @@ def test_an_operators_act_that_cannot_be_noted_does_not_happen(device: Device) -
         rotation.rotate(vault)
     assert vault.epoch == 1
     vault.close()
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.never_arrives, faults.is_not_answered], ids=["unheard", "unanswered"]
+)
+@pytest.mark.parametrize("command", [faults.NV_INCREMENT, faults.NV_WRITE], ids=["count", "record"])
+def test_a_rotation_that_may_have_happened_is_settled_before_anything_else_is_committed(
+    tpm_device: Device, command: int, fault: faults.Fault
+) -> None:
+    tpm = tpm_device.tpm
+    assert tpm is not None
+    with Bus(tpm) as bus:
+        place = keyplace(tpm_device.state, tpm_device.noted, tpm="required", tcti=bus.tcti, serial="1a2b3c")
+        vault = place.open_or_make()
+        before = vault.seal("spool", "7", b"before")
+        bus.on(command, fault, fault)
+        with pytest.raises(KeysUnavailable):
+            rotation.rotate(vault)
+        bus.clear()
+        vault.commit({"config": b"one"}, revision=1)
+        during = vault.seal("spool", "7", b"during")
+        epoch = vault.epoch
+        vault.close()
+    again = tpm_device.place().open()
+    assert again.epoch == epoch
+    assert (again.read("config"), again.committed.revision) == (b"one", 1)
+    assert [again.open("spool", "7", sealed) for sealed in (before, during)] == [b"before", b"during"]
+    again.close()
+
+
+def test_a_wiped_secret_seals_nothing() -> None:
+    secret = Secret(bytes(range(32)))
+    secret.wipe()
+    for use in (
+        secret.reveal,
+        secret.check_value,
+        lambda: secret.derive("spool", 1),
+        lambda: secret.mac(b""),
+    ):
+        with pytest.raises(KeysUnavailable):
+            use()
 
 
 # ---- making keys, interrupted
