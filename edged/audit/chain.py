@@ -152,6 +152,13 @@ def resume_at(data: bytes, at: int) -> int | None:
     return None
 
 
+def first_record(data: bytes) -> Record:
+    """The record that a file begins with; raises BadRecord."""
+    if not data.startswith(MAGIC) or (frame := whole(data, len(MAGIC))) is None:
+        raise BadRecord("no log file, or its first record is damaged")
+    return Record.read(frame.body)
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What the device signs: the chain up to one record."""
 
@@ -197,14 +204,19 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.seq if hash_of.get(self.seq, self.head) != self.head else None
 
 
-def fold(anchor: bytes, signed: bytes) -> bytes:
-    """The anchor after a signed checkpoint: what TPM2_NV_Extend makes of the digest of it (TPM 2.0 Part 3, 31.9)."""
-    return _hash(anchor + digest_of(signed))
-
-
 def digest_of(signed: bytes) -> bytes:
     """What of a signed checkpoint goes into the anchor."""
     return _hash(signed)
+
+
+def extended(anchor: bytes, digest: bytes) -> bytes:
+    """The anchor after a digest: what TPM2_NV_Extend makes of the two (TPM 2.0 Part 3, 31.9)."""
+    return _hash(anchor + digest)
+
+
+def fold(anchor: bytes, signed: bytes) -> bytes:
+    """The anchor after a signed checkpoint."""
+    return extended(anchor, digest_of(signed))
 
 
 def _body(seq: int, before: bytes, event: Event, instant: Instant, about: Mapping[str, Any]) -> bytes:

@@ -136,6 +136,8 @@ class Verifier:
             if frame := chain.whole(data, at):
                 self._take_record(frame.body, frame.digest)
                 at = frame.end
+            elif not data[at:].strip(b"\0"):
+                break  # room that was reserved and is not written yet
             else:
                 self._damage = self._damage or (file, at)
                 at = chain.resume_at(data, at)
