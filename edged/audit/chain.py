@@ -10,7 +10,7 @@ the anchor's value before it, and is then folded into the anchor, which a TPM ke
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -140,6 +140,17 @@ def whole(data: bytes, at: int) -> Whole | None:
     body = data[start:stop]
     digest = _hash(body)
     return Whole(body, digest, end) if data[stop:end] == digest else None
+
+
+def frames(data: bytes) -> Iterator[Whole]:
+    """Every whole frame of a file, also behind damage."""
+    at: int | None = len(MAGIC)
+    while at is not None and at < len(data):
+        if frame := whole(data, at):
+            yield frame
+            at = frame.end
+        else:
+            at = resume_at(data, at)
 
 
 def resume_at(data: bytes, at: int) -> int | None:

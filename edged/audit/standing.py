@@ -54,16 +54,9 @@ class Standing(NamedTuple):
         record = Record.read(body)
         here = here._replace(state=here.state._replace(seq=record.seq))
         if record.what == SEGMENT:
-            return here._begun(record)
+            return _begun(here.state, record)
         signed = record.about.get("signed")
         return here.checked(signed) if record.what == CHECKPOINT and isinstance(signed, bytes) else here
-
-    def _begun(self, record: Record) -> Standing:
-        try:
-            start = msgspec.convert(record.about, _Start, builtin_types=(bytes,))
-        except msgspec.ValidationError as exc:
-            raise BadRecord(f"record {record.seq} begins no file: {exc}") from exc
-        return Standing(self.state, start.log, start.covered, start.anchor, start.folded)
 
 
 class _Start(msgspec.Struct):
@@ -73,6 +66,14 @@ class _Start(msgspec.Struct):
     covered: int
     anchor: bytes
     folded: bytes
+
+
+def _begun(state: State, record: Record) -> Standing:
+    try:
+        start = msgspec.convert(record.about, _Start, builtin_types=(bytes,))
+    except msgspec.ValidationError as exc:
+        raise BadRecord(f"record {record.seq} begins no file: {exc}") from exc
+    return Standing(state, start.log, start.covered, start.anchor, start.folded)
 
 
 class Scan(NamedTuple):

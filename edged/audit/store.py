@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edged.audit import chain
-from edged.audit.chain import MAGIC, OURSELVES, PRUNED, SEGMENT, Checkpoint, Event
+from edged.audit.chain import MAGIC, OURSELVES, PRUNED, SEGMENT, Checkpoint, Event, Record
 from edged.audit.config import AuditConfig
 from edged.audit.segments import Reserve, Segment, beginning, is_full, read, segments
 from edged.audit.standing import Scan, Standing, scan, with_leaves
@@ -79,10 +79,18 @@ class Store:
             raise StorageError(f"the audit log cannot be written: {exc.strerror}") from exc
         self._last = instant
 
-    def checkpoint(self, count_max: int, counts: dict[str, int]) -> Checkpoint:
+    def tail(self, count: int) -> list[Record]:
+        """The last records, oldest first, as many as the last two files have of them; raises StorageError."""
+        found: list[Record] = []
+        for path in segments(self._directory)[-2:]:
+            bodies = [frame.body for frame in chain.frames(read(path))]
+            found += [Record.read(body) for body in bodies[-count:]]
+        return found[-count:]
+
+    def checkpoint(self, counts: dict[str, int]) -> Checkpoint:
         """What to sign now: everything there is."""
         standing, instant = self._standing, self._clock.now()
-        leaves = min(standing.uncovered, count_max) * chain.LEAF_BYTES
+        leaves = min(standing.uncovered, chain.LEAVES) * chain.LEAF_BYTES
         return Checkpoint(
             log=standing.log,
             seq=standing.state.seq,

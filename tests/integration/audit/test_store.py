@@ -44,7 +44,7 @@ def test_the_chain_goes_on_over_files_and_the_next_life_knows_where_it_stands(tm
     for number in range(900):
         log.append([an_event(number, "x" * 90)])
         if number % 200 == 199:
-            signed = device.sign(log.checkpoint(256, {}).payload())
+            signed = device.sign(log.checkpoint({}).payload())
             log.add_checkpoint(signed)
     standing = log.standing
     log.close()
@@ -91,7 +91,7 @@ def test_damage_that_a_checkpoint_proves_to_be_old_cuts_nothing_and_stays_eviden
     device, log = Device(), store(tmp_path)
     for number in range(20):
         log.append([an_event(number)])
-    log.add_checkpoint(device.sign(log.checkpoint(256, {}).payload()))
+    log.add_checkpoint(device.sign(log.checkpoint({}).payload()))
     log.append([an_event(20)])
     log.close()
     (path,) = segments(tmp_path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.audit.chain import LENGTH_BYTES, MAGIC, Checkpoint, Event, Record, whole
+from edged.audit import chain
+from edged.audit.chain import Checkpoint, Event, Record
 from edged.audit.config import AuditConfig
 from edged.audit.segments import read, segments
 from edged.audit.store import Store
@@ -44,7 +45,7 @@ def an_event(number: int, text: str = "face") -> Event:
 
 def records(directory: Path) -> list[Record]:
     """Every whole record, in the order of the files."""
-    return [record for path in segments(directory) for record in _of(read(path))]
+    return [Record.read(frame.body) for path in segments(directory) for frame in chain.frames(read(path))]
 
 
 def numbers(directory: Path) -> list[int]:
@@ -63,10 +64,3 @@ def verify(
     for path in segments(directory):
         verifier.take(path.name, read(path))
     return verifier.finish(anchor)
-
-
-def _of(data: bytes) -> Iterator[Record]:
-    at = len(MAGIC)
-    while frame := whole(data, at):
-        yield Record.read(data[at + LENGTH_BYTES : at + LENGTH_BYTES + len(frame.body)])
-        at = frame.end

@@ -1,0 +1,79 @@
+"""What the rooms tell the log: who asked for what, what was decided, and what became of the daemon itself.
+
+Each room knows this by a small Protocol of its own; arguments are redacted here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edged.audit.chain import OURSELVES, Event
+from edged.audit.log import Log
+from edged.audit.redact import redacted
+
+
+class Who(Protocol):
+    """A principal."""
+
+    @property
+    def name(self) -> str:
+        """`uid:1000`, `mqtt:agent-7`."""
+
+
+class Recorder:
+    """Writes events of the device into its log."""
+
+    def __init__(self, log: Log) -> None:
+        self._audit = log
+        self._calls = log.config.inference == "calls"
+
+    # what peers ask (see `edged.mcp.witness`)
+
+    async def act(self, who: Who, what: str, arguments: object, *, frees: bool) -> None:
+        """Record an operator's act before its effect; raises StorageError, and then it must not happen."""
+        await self._audit.act(Event(who.name, what, "allowed", redacted(arguments)), frees=frees)
+
+    def acted(self, who: Who, what: str, error: str | None) -> None:
+        """Record what became of it."""
+        about = {"error": error} if error else {}
+        self._audit.note(Event(who.name, what, "failed" if error else "done", about))
+
+    def called(self, who: Who, what: str) -> None:
+        """Count a call below an operator's, or record it where the config wants that."""
+        if self._calls:
+            self._audit.note(Event(who.name, what, "allowed"))
+        else:
+            self._audit.count(what)
+
+    def read(self, who: Who, what: str) -> None:
+        """Record that something was read that operators alone may read."""
+        self._audit.note(Event(who.name, what, "read"), repeats=True)
+
+    def refused(self, who: Who, what: str, why: str) -> None:
+        """Record that somebody asked for what he may not; on any thread."""
+        self._audit.note(Event(who.name, what, "refused", {"why": why}), repeats=True)
+
+    # what the device does
+
+    async def started(self, **about: object) -> None:
+        """Record the start, on the disk when this returns; raises StorageError."""
+        await self._audit.act(Event(OURSELVES, "daemon.start", "started", redacted(about)), frees=True)
+
+    async def stopping(self, reason: str) -> None:
+        """Record the end."""
+        await self._audit.act(Event(OURSELVES, "daemon.stop", "stopping", {"reason": reason}), frees=True)
+
+    def limits_changed(self, before: str, after: str, cause: str, reason: str) -> None:
+        """Record a change of what the device may do, by the names of its bands."""
+        about = {"before": before, "after": after, "cause": cause, "reason": reason}
+        self._audit.note(Event(OURSELVES, "limits.change", "changed", redacted(about)))
+
+    def key_used(self, purpose: str, protection: str) -> None:
+        """Record a use of a private key; on any thread. The signatures under this log are in it, and not told."""
+        if purpose != "audit":
+            about = {"purpose": purpose, "keys": protection}
+            self._audit.note(Event(OURSELVES, "key.use", "used", redacted(about)), repeats=True)
+
+    async def decided(self, who: str, what: str, decision: str, **about: object) -> None:
+        """Record a decision before its effect (a config taken or refused, an enrolment); raises StorageError."""
+        await self._audit.act(Event(who, what, decision, redacted(about)))
