@@ -225,10 +225,10 @@ class Log:
 
     def _events(self, entries: Sequence[_Entry], *, last: bool) -> list[Event]:
         now = self._clock.now().uptime_s
-        events = self._repeats.rest() if last else self._repeats.due(now)
+        events = self._repeats.due(now)
         for entry in entries:
-            events += self._repeats.take(entry.event, now) if entry.repeats and not last else [entry.event]
-        return events
+            events += self._repeats.take(entry.event, now) if entry.repeats else [entry.event]
+        return [*events, *self._repeats.rest()] if last else events
 
     def _lost_events(self) -> list[Event]:
         return (

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import msgspec
@@ -16,6 +13,7 @@ from edged.audit.segments import RESERVE_BYTES, segments
 from edged.audit.verify import Kind
 from edged.errors import StorageError
 from tests.rig.audit.forging import Device
+from tests.rig.audit.full_disk import run_small
 from tests.rig.audit.stored import SMALL, Board, an_event, numbers, records, store, verify
 
 
@@ -159,54 +157,8 @@ def test_an_event_too_long_for_a_record_is_recorded_by_its_hash(tmp_path: Path) 
     assert len(record.what) == 256
 
 
-FULL = """
-    import sys
-    from pathlib import Path
-    from edged.errors import StorageError
-    from tests.rig.audit.stored import an_event, numbers, store, verify
-
-    folder = Path(sys.argv[1])
-    log = store(folder / "audit")
-    log.append([an_event(1)])
-    hog = (folder / "hog").open("wb", buffering=0)
-    for size in (65_536, 4096, 1):
-        try:
-            while True:
-                hog.write(b"x" * size)
-        except OSError:
-            pass
-    refused = 0
-    for number in range(2000):
-        try:
-            log.append([an_event(10)])
-        except StorageError:
-            refused += 1
-    written = 1 + 2000 - refused
-    assert refused > 1900, refused
-    assert log.reserved
-    for number in range(3000):
-        log.append([an_event(2)], vital=True)
-    try:
-        log.append([an_event(10)])
-        raise AssertionError("an act was recorded where there is no room for it")
-    except StorageError:
-        pass
-    hog.close()
-    (folder / "hog").unlink()
-    log.append([an_event(3)])
-    log.close()
-    assert (folder / "audit" / "reserve").stat().st_size == 1 << 20
-    said = numbers(folder / "audit")
-    assert (said.count(2), said.count(3)) == (3000, 1), said
-    assert verify(folder / "audit").intact
-"""
-
-
 def test_on_a_full_disk_acts_are_refused_and_making_room_is_recorded_in_the_reserve(tmp_path: Path) -> None:
-    script = 'mount -t tmpfs -o size=4m full "$1" && exec "$2" -c "$3" "$1"'
-    argv = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, textwrap.dedent(FULL)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_small(tmp_path, "tests.rig.audit.full_lives:a_store")
 
 
 def test_a_reserve_that_was_begun_is_given_back_by_the_next_life(tmp_path: Path) -> None:
