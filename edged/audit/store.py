@@ -210,6 +210,7 @@ class Store:
     def _take_directory(self) -> None:
         try:
             self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            sync_directory(self._directory.parent)
             self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:

@@ -239,13 +239,15 @@ class Verifier:
         )
 
     def _take_segment(self, record: Record) -> None:
-        log, anchor = record.about.get("log"), record.about.get("anchor")
-        if isinstance(log, bytes):
-            if self._log and log != self._log:
-                self._find(Kind.REPLAYED, record.seq, record.seq, f"record {record.seq} begins another log")
-            self._log = self._log or log
-        if self._anchor is None and isinstance(anchor, bytes):
-            self._anchor = anchor
+        log, anchor, folded = (record.about.get(name) for name in ("log", "anchor", "folded"))
+        if not (isinstance(log, bytes) and isinstance(anchor, bytes) and isinstance(folded, bytes)):
+            self._find(Kind.ALTERED, record.seq, record.seq, f"record {record.seq} begins no file")
+            return
+        if self._log and log != self._log:
+            self._find(Kind.REPLAYED, record.seq, record.seq, f"record {record.seq} begins another log")
+        self._log = self._log or log
+        if self._anchor is None:
+            self._anchor = chain.extended(anchor, folded) if folded else anchor
 
     def _take_pruned(self, record: Record) -> None:
         through, head = record.about.get("through"), record.about.get("head")
@@ -311,19 +313,17 @@ class Verifier:
         return self._first is not None and self._pruned[through] == self._first.before
 
     def _find_published(self) -> None:
+        """What was published tells whether the log ends too early, or is another one."""
         last = self._next - 1
-        for seq, checkpoint in sorted(self._published.items()):
-            if self._log and checkpoint.log != self._log:
-                name = f"the published checkpoint of record {seq} is of another log"
-                self._find(Kind.REPLAYED, 1, last, f"{name}: this one was begun later, or elsewhere")
-            elif seq > last:
-                gone = f"{_records(last + 1, seq)} gone: the published checkpoint vouches for record {seq}, and the log"
-                self._find(
-                    Kind.CUT,
-                    last + 1,
-                    seq,
-                    f"{gone} ends with {last}; its tail was cut, or an older copy restored",
-                )
+        foreign = [seq for seq, kept in self._published.items() if self._log and kept.log != self._log]
+        if foreign:
+            name = f"the published checkpoint of record {max(foreign)} is of another log"
+            self._find(Kind.REPLAYED, 1, last, f"{name}: this one was begun later, or elsewhere")
+        newest = max(self._published.keys() - foreign, default=0)
+        if newest > last:
+            gone = f"{_records(last + 1, newest)} gone: a published checkpoint vouches for record {newest}"
+            why = "its tail was cut, or an older copy restored"
+            self._find(Kind.CUT, last + 1, newest, f"{gone}, and the log ends with {last}; {why}")
 
     def _verdict(self) -> Verdict:
         last = Record.read(self._last) if self._last else None

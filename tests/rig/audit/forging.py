@@ -62,7 +62,9 @@ class Written:
         self.frames: list[bytes] = []
         self.published: list[Checkpoint] = []
         self.state, self.anchor = State(), ZERO
-        self.add(Event("edged", chain.SEGMENT, "begun", {"log": log, "covered": 0, "anchor": ZERO}))
+        self.add(
+            Event("edged", chain.SEGMENT, "begun", {"log": log, "covered": 0, "anchor": ZERO, "folded": b""})
+        )
 
     def add(self, event: Event) -> None:
         at = len(self.frames)
