@@ -46,8 +46,18 @@ class Backend(Protocol):
     def device(self) -> bytes:
         """What tells this board or TPM from another (the SRK's name, a board serial's hash)."""
 
+    def authorise(self, secret: bytes) -> None:
+        """Show the secret of this enrolment, before keys are made or used and before anything is written.
+
+        16 bytes or more, kept sealed by the caller (not the root secret, which rotates; one beside it). Keys,
+        `advance`, `set_record` and `extend` obey to it alone; reading needs none. Ignored where nothing is guarded.
+        """
+
+    def forget(self) -> None:
+        """Remove the counter, record and anchor of an earlier enrolment, whose secret is gone; before a new one."""
+
     def seal(self, secret: bytes) -> Sealed:
-        """Up to 128 bytes, for this backend alone."""
+        """Up to 120 bytes, for this backend alone."""
 
     def unseal(self, sealed: Sealed) -> bytes:
         """The secret again."""
@@ -62,7 +72,10 @@ class Backend(Protocol):
         """ECDSA over a SHA-256 digest: r and s, 32 bytes each, big-endian."""
 
     def counter(self) -> int:
-        """The monotonic commit counter, made where there is none. It may jump upward, and never goes back."""
+        """The monotonic commit counter; 0 where there is none and none can be made before `authorise`.
+
+        It may jump upward, and never goes back.
+        """
 
     def advance(self) -> int:
         """Raise the counter by one; its new value. Never repeated by itself after an error: read `counter` first."""
