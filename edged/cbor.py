@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from edged.errors import Rejected
+from edged.errors import BadCbor
 
 DEPTH_MAX: Final = 32
 
@@ -20,10 +20,6 @@ _SIMPLE: Final = {0xF4: False, 0xF5: True, 0xF6: None}
 _FLOATS: Final = ((0xF9, "!e", 2), (0xFA, "!f", 4), (0xFB, "!d", 8))
 _HEAD_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 _NAN: Final = b"\xf9\x7e\x00"
-
-
-class BadCbor(Rejected):
-    """Bytes that are not deterministic CBOR, or hold what is not used here."""
 
 
 def encode(value: object) -> bytes:

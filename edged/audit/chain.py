@@ -16,9 +16,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from edged import cbor
-from edged.cbor import BadCbor
 from edged.clock import Instant
-from edged.errors import Rejected
+from edged.errors import BadCbor, Rejected
 
 MAGIC: Final = b"edgedAU1"
 """What a segment file begins with."""

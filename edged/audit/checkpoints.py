@@ -14,30 +14,27 @@ import msgspec
 
 from edged.audit.log import Log
 from edged.audit.standing import Standing
-from edged.errors import DeviceError
-from edged.tasks import OneThread
+from edged.errors import DeviceError, Refused
 
 _log = logging.getLogger(__name__)
 
+PURPOSE: Final = "audit"
+"""What checkpoints are signed for."""
 RETRY_S: Final = (5.0, 15.0, 60.0)
 """After the first, second and every later failure in a row."""
 
 
-class Signer(Protocol):
-    """The device's identity. Blocks; called on the keys' thread; raises DeviceError."""
+class Keys(Protocol):
+    """The device's identity, and the anchor, which only goes on. Raises DeviceError, and Refused to be asked later."""
 
-    def sign(self, payload: bytes) -> bytes:
-        """The payload in a COSE_Sign1, for the purpose `audit`."""
+    async def sign(self, purpose: str, payload: bytes) -> bytes:
+        """The payload in a COSE_Sign1 that is good for this purpose alone."""
 
+    async def extend(self, digest: bytes) -> bytes:
+        """Fold 32 bytes into the anchor; its new value."""
 
-class Anchor(Protocol):
-    """What only goes on. Blocks; called on the keys' thread; raises DeviceError."""
-
-    def extend(self, digest: bytes) -> bytes:
-        """Fold 32 bytes into it; its new value."""
-
-    def anchor(self) -> bytes:
-        """Its value: 32 bytes, zero before the first `extend`."""
+    async def anchor(self) -> bytes:
+        """The anchor: 32 bytes, zero before the first `extend`."""
 
 
 class Outbox(Protocol):
@@ -45,14 +42,6 @@ class Outbox(Protocol):
 
     async def put(self, checkpoint_id: str, signed: bytes) -> None:
         """Returns when it is sure to be sent. The same id is the same checkpoint."""
-
-
-class Device(msgspec.Struct, frozen=True):
-    """Who signs, what anchors, and their thread."""
-
-    signer: Signer
-    anchor: Anchor
-    thread: OneThread
 
 
 Anchored = Literal["in step", "behind", "mismatch", "none"]
@@ -86,16 +75,16 @@ class Checkpoints:
     def __init__(self, log: Log, outbox: Outbox | None = None) -> None:
         self._audit = log
         self._outbox = outbox
-        self._device: Device | None = None
+        self._keys: Keys | None = None
         self._attached = asyncio.Event()
         self._anchored: Anchored = "none"
         self._settled = False
         self._failing: str | None = None
         self._unpublished: tuple[str, bytes] | None = None
 
-    def attach(self, device: Device) -> None:
-        """Have this device sign from now on."""
-        self._device = device
+    def attach(self, keys: Keys) -> None:
+        """Have these keys sign from now on."""
+        self._keys = keys
         self._settled = False
         self._attached.set()
 
@@ -108,7 +97,7 @@ class Checkpoints:
                 await self._due()
             try:
                 await self.make()
-            except DeviceError as exc:
+            except (DeviceError, Refused) as exc:
                 self._failing, self._settled = exc.message, False
                 if failures == 0:
                     _log.error("no audit checkpoint reason=%s", exc.message)
@@ -118,12 +107,12 @@ class Checkpoints:
                 failures = 0
 
     async def make(self) -> None:
-        """Vouch for all there is, if there is anything new; raises DeviceError."""
-        assert self._device is not None  # noqa: S101 - `run` waits for it
+        """Vouch for all there is, if there is anything new; raises DeviceError and Refused."""
+        assert self._keys is not None  # noqa: S101 - `run` waits for them
         if not self._settled:
-            await self._settle(self._device)
+            await self._settle(self._keys)
         if self._audit.fresh:
-            await self._make(self._device)
+            await self._make(self._keys)
         await self._publish()
         self._failing = None
 
@@ -144,12 +133,12 @@ class Checkpoints:
 
     # inside
 
-    async def _settle(self, device: Device) -> None:
+    async def _settle(self, keys: Keys) -> None:
         """Find the anchor where the log says, or one checkpoint behind."""
-        found = await device.thread.run(device.anchor.anchor)
+        found = await keys.anchor()
         standing = self._audit.standing
         if found == standing.anchor and standing.folded and found != standing.anchor_after:
-            found = await device.thread.run(device.anchor.extend, standing.folded)
+            found = await keys.extend(standing.folded)
         if found == standing.anchor_after:
             self._anchored = "in step" if self._anchored != "mismatch" else "mismatch"
         else:
@@ -160,17 +149,17 @@ class Checkpoints:
             await self._audit.re_anchor(found)
         self._settled = True
 
-    async def _make(self, device: Device) -> None:
+    async def _make(self, keys: Keys) -> None:
         checkpoint = await self._audit.checkpoint()
-        signed = await device.thread.run(device.signer.sign, checkpoint.payload())
+        signed = await keys.sign(PURPOSE, checkpoint.payload())
         standing = await self._audit.add_checkpoint(checkpoint, signed)
         self._unpublished = checkpoint.id, signed
-        await self._anchor(device, standing)
+        await self._anchor(keys, standing)
 
-    async def _anchor(self, device: Device, standing: Standing) -> None:
+    async def _anchor(self, keys: Keys, standing: Standing) -> None:
         before, self._anchored = self._anchored, "behind"
         self._settled = False  # until it is known whether the next step was taken
-        value = await device.thread.run(device.anchor.extend, standing.folded)
+        value = await keys.extend(standing.folded)
         self._anchored = "mismatch" if before == "mismatch" else "in step"
         self._settled = value == standing.anchor_after
 

@@ -53,34 +53,29 @@ def is_full(exc: OSError) -> bool:
 
 
 class Segment:
-    """The file that is written; for one thread. What is appended is on the disk, or is not there at all."""
+    """The file that is written; for one thread. What is appended is on the disk, or `dirty` says that it may be."""
 
     def __init__(self, path: Path, descriptor: int, size: int, room: int | None = None) -> None:
         self.path = path
         self.size = size
         self.room = room
         """Bytes it may have, where it was made from the reserve."""
-        self.usable = True
-        """False after a failure that may have left something behind: what comes next goes into a new file."""
+        self.dirty = False
+        """Whether something may stand behind what was appended: `repair` it before anything else is written."""
+        self.ended = False
+        """Whether what comes next goes into a new file."""
         self._descriptor = descriptor
 
     @classmethod
-    def create(cls, directory: Path, first: int, data: bytes) -> Segment:
-        """A new file that begins with these bytes; raises OSError, and then there is none."""
-        path = directory / f"{first:016d}.audit"
+    def create(cls, path: Path, data: bytes) -> Segment:
+        """A new file that begins with these bytes; raises OSError, and then something of it may be there."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        segment = cls(path, os.open(path, flags, 0o640), 0)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            segment = cls(path, os.open(path, flags, 0o640), 0)
-            try:
-                segment.append(data)
-                sync_directory(directory)
-            except OSError:
-                segment.close()
-                raise
+            segment.append(data)
+            sync_directory(path.parent)
         except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-                sync_directory(directory)
+            segment.close()
             raise
         return segment
 
@@ -90,8 +85,7 @@ class Segment:
         segment = cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), size)
         try:
             if os.fstat(segment._descriptor).st_size != size:
-                os.ftruncate(segment._descriptor, size)
-                os.fdatasync(segment._descriptor)
+                segment.repair()
         except OSError:
             segment.close()
             raise
@@ -99,16 +93,21 @@ class Segment:
 
     def append(self, data: bytes) -> None:
         """Put this behind what is there, on the disk; raises OSError."""
-        try:
-            view, at = memoryview(data), self.size
-            while view:
-                written = os.pwrite(self._descriptor, view, at)
-                view, at = view[written:], at + written
-            os.fdatasync(self._descriptor)
-        except OSError:
-            self._undo()
-            raise
-        self.size += len(data)
+        self.dirty = True
+        view, at = memoryview(data), self.size
+        while view:
+            written = os.pwrite(self._descriptor, view, at)
+            view, at = view[written:], at + written
+        os.fdatasync(self._descriptor)
+        self.size = at
+        self.dirty = False
+
+    def repair(self) -> None:
+        """Remove what a failed `append` has left, for good; raises OSError. What was reserved is given back."""
+        self.ended = self.ended or self.room is not None
+        os.ftruncate(self._descriptor, self.size)
+        os.fdatasync(self._descriptor)
+        self.dirty = False
 
     def has_room(self, length: int) -> bool:
         """Whether so much more fits into what was reserved; always where nothing was."""
@@ -117,17 +116,9 @@ class Segment:
     def close(self) -> None:
         """Let go of the file; what was reserved and not used is given back."""
         with contextlib.suppress(OSError):
-            if self.room is not None:
+            if self.room is not None and not self.dirty:
                 os.ftruncate(self._descriptor, self.size)
         os.close(self._descriptor)
-
-    def _undo(self) -> None:
-        try:
-            os.ftruncate(self._descriptor, self.size)
-        except OSError:
-            self.usable = False
-        if self.room is not None:  # no longer reserved: it was given back
-            self.usable = False
 
 
 class Reserve:
@@ -162,9 +153,8 @@ class Reserve:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
-    def spend(self, first: int, data: bytes) -> Segment:
-        """A file of the log in what was reserved, which begins with these bytes; raises OSError."""
-        path = self._directory / f"{first:016d}.audit"
+    def spend(self, path: Path, data: bytes) -> Segment:
+        """A file of the log in what was reserved, which begins with these bytes; raises OSError, likewise."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         segment = Segment(path, descriptor, 0, RESERVE_BYTES)
         try:
@@ -175,6 +165,5 @@ class Reserve:
             segment.close()
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
             raise
         return segment

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edged.audit import chain
@@ -36,6 +36,8 @@ class Store:
         self._reserve = Reserve(directory)
         self._standing = Standing()
         self._segment: Segment | None = None
+        self._begun: Path | None = None
+        """A file whose beginning failed: nothing is written while it may be there."""
         self._last: Instant | None = None
         self._lock: int | None = None
 
@@ -56,6 +58,7 @@ class Store:
         try:
             self._recover(notes)
         except OSError as exc:
+            self.close()
             raise StorageError(f"cannot take up the audit log in {self._directory}: {exc.strerror}") from exc
         with contextlib.suppress(
             StorageError
@@ -69,13 +72,17 @@ class Store:
         instant = self._clock.now()
         events = [*self._of_clock(instant), *events]
         try:
+            self._clean()
             try:
                 self._write(events, instant)
             except OSError as exc:
                 if not (vital and is_full(exc)):
                     raise
+                self._clean()
                 self._write_reserved(events, instant)
         except OSError as exc:
+            with contextlib.suppress(OSError):
+                self._clean()
             raise StorageError(f"the audit log cannot be written: {exc.strerror}") from exc
         self._last = instant
 
@@ -125,10 +132,8 @@ class Store:
 
     def _write(self, events: Sequence[Event], instant: Instant) -> None:
         segment = self._segment
-        if segment is None or not segment.usable or segment.room is not None or self._is_full(segment):
-            data, standing = self._linked(events, instant, begins=True)
-            made = Segment.create(self._directory, self._standing.state.seq + 1, data)
-            self._take(made, standing)
+        if segment is None or segment.ended or segment.room is not None or self._is_full(segment):
+            self._begin(Segment.create, events, instant)
             self._prune(instant)
             self._reserve.fill()
         else:
@@ -138,22 +143,37 @@ class Store:
 
     def _write_reserved(self, events: Sequence[Event], instant: Instant) -> None:
         segment = self._segment
-        if segment and segment.room is not None and segment.usable:
+        if segment and segment.room is not None and not segment.ended:
             data, standing = self._linked(events, instant)
             if segment.has_room(len(data)):
                 segment.append(data)
                 self._standing = standing
                 return
+        self._begin(self._reserve.spend, events, instant)
+
+    def _begin(
+        self, make: Callable[[Path, bytes], Segment], events: Sequence[Event], instant: Instant
+    ) -> None:
+        """Go on in a new file."""
         data, standing = self._linked(events, instant, begins=True)
-        self._take(self._reserve.spend(self._standing.state.seq + 1, data), standing)
+        self._begun = self._directory / f"{self._standing.state.seq + 1:016d}.audit"
+        made = make(self._begun, data)
+        self._begun = None
+        if self._segment:
+            self._segment.close()
+        self._segment, self._standing = made, standing
+
+    def _clean(self) -> None:
+        """Remove what a failure has left: else it and what comes next would be two records of one number."""
+        if self._begun:
+            self._begun.unlink(missing_ok=True)
+            sync_directory(self._directory)
+            self._begun = None
+        if self._segment and self._segment.dirty:
+            self._segment.repair()
 
     def _is_full(self, segment: Segment) -> bool:
         return segment.size >= self._config.segment_max_bytes
-
-    def _take(self, segment: Segment, standing: Standing) -> None:
-        if self._segment:
-            self._segment.close()
-        self._segment, self._standing = segment, standing
 
     def _linked(
         self, events: Sequence[Event], instant: Instant, *, begins: bool = False
@@ -231,6 +251,7 @@ class Store:
                 notes.append(self._set_aside(path, data, found))
             if not found.first:
                 path.unlink()
+                sync_directory(self._directory)
                 continue
             standing = found.standing
             if found.records < min(standing.uncovered, chain.LEAVES) and paths:
@@ -239,8 +260,7 @@ class Store:
             self._segment = Segment.resume(path, found.end)
             if found.damaged:
                 notes.append(Event(OURSELVES, DAMAGED, "found", {"file": path.name}))
-                self._segment.usable = False  # the next start need not find it again
-        sync_directory(self._directory)
+                self._segment.ended = True  # the next start need not find it again
 
     def _set_aside(self, path: Path, data: bytes, found: Scan) -> Event:
         """Keep what is cut off where whole records are in it: a power cut leaves none that anybody was told of."""

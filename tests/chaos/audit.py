@@ -106,7 +106,7 @@ def cut(log: Written, dice: random.Random) -> None:
     """Cut the tail: within a record it is named; at its end the published checkpoint and the anchor tell."""
     at = dice.randrange(1, len(log.frames))
     data = b"".join(log.frames[:at])
-    torn = dice.randrange(3, len(log.frames[at]))  # its length begins with zeros, like room that is reserved
+    torn = dice.randrange(4, len(log.frames[at]))  # its length begins with zeros, like room that is reserved
     expect(verified(log, data + log.frames[at][:torn]).findings, Kind.DAMAGED, at + 1, at + 1)
     if log.published and at < log.published[-1].seq:
         expect(verified(log, data, published=log.published).findings, Kind.CUT, at + 1, None)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged import cbor
-from edged.cbor import BadCbor
+from edged.errors import BadCbor
 
 SCALARS = (
     st.none()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edged.audit.chain import Checkpoint, Event
-from edged.audit.checkpoints import Checkpoints, Device
+from edged.audit.checkpoints import Checkpoints
 from edged.audit.config import AuditConfig
 from edged.audit.log import WAITING_MAX, Log
 from edged.audit.recorder import Recorder
@@ -18,7 +18,6 @@ from edged.audit.segments import segments
 from edged.audit.verify import Kind
 from edged.errors import KeysUnavailable
 from edged.mcp.catalog import Principal, Tier
-from edged.tasks import OneThread
 from tests.rig.audit import forging
 from tests.rig.audit.full_disk import run_small
 from tests.rig.audit.stored import SMALL, Board, an_event, numbers, records, verify
@@ -28,18 +27,24 @@ ADA = Principal("uid:1000", (), Tier.OPERATOR)
 OFTEN = AuditConfig(batch_ms=0, checkpoint_records=4, segment_max_bytes=65_536, keep_max_bytes=1_048_576)
 
 
-class Keys(forging.Device):
-    """A device whose keys may be away."""
+class Keys:
+    """A device's keys, which may be away."""
 
-    away = False
+    def __init__(self) -> None:
+        self.device = forging.Device()
+        self.away = False
 
-    def sign(self, payload: bytes) -> bytes:
+    async def sign(self, purpose: str, payload: bytes) -> bytes:
+        assert purpose == "audit"
         self._look()
-        return super().sign(payload)
+        return self.device.sign(payload)
 
-    def extend(self, digest: bytes) -> bytes:
+    async def extend(self, digest: bytes) -> bytes:
         self._look()
-        return super().extend(digest)
+        return self.device.extend(digest)
+
+    async def anchor(self) -> bytes:
+        return self.device.anchor()
 
     def _look(self) -> None:
         if self.away:
@@ -70,15 +75,10 @@ async def opened(
         await log.close()
 
 
-@asynccontextmanager
-async def vouching(log: Log, keys: forging.Device, sent: Sent | None = None) -> AsyncIterator[Checkpoints]:
-    thread = OneThread("keys")
+def vouching(log: Log, keys: Keys, sent: Sent | None = None) -> Checkpoints:
     checkpoints = Checkpoints(log, sent)
-    checkpoints.attach(Device(keys, keys, thread))
-    try:
-        yield checkpoints
-    finally:
-        thread.close()
+    checkpoints.attach(keys)
+    return checkpoints
 
 
 @running
@@ -156,7 +156,8 @@ def test_room_is_made_even_where_no_record_of_it_fits_and_the_record_follows(tmp
 @running
 async def test_enough_records_make_a_checkpoint_signed_anchored_and_published(tmp_path: Path) -> None:
     keys, sent = Keys(), Sent()
-    async with opened(tmp_path, OFTEN) as log, vouching(log, keys, sent) as checkpoints:
+    async with opened(tmp_path, OFTEN) as log:
+        checkpoints = vouching(log, keys, sent)
         async with asyncio.TaskGroup() as group:
             service = group.create_task(checkpoints.run())
             for number in range(8):
@@ -164,16 +165,17 @@ async def test_enough_records_make_a_checkpoint_signed_anchored_and_published(tm
             await sent.arrived.wait()
             service.cancel()
         assert checkpoints.status().tail <= 4
-    verdict = verify(tmp_path, keys.opened, anchor=keys.anchor())
+    verdict = verify(tmp_path, keys.device.opened, anchor=keys.device.anchor())
     assert verdict.intact
     assert verdict.covered > 0
-    assert all(keys.opened(signed) for signed in sent.checkpoints.values())
+    assert all(keys.device.opened(signed) for signed in sent.checkpoints.values())
 
 
 @running
 async def test_a_lone_record_is_vouched_for_after_a_minute(tmp_path: Path) -> None:
     keys, sent = Keys(), Sent()
-    async with opened(tmp_path) as log, vouching(log, keys, sent) as checkpoints:
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys, sent)
         await log.act(an_event(1))
         async with asyncio.TaskGroup() as group:
             service = group.create_task(checkpoints.run())
@@ -190,7 +192,8 @@ async def test_a_lone_record_is_vouched_for_after_a_minute(tmp_path: Path) -> No
 @running
 async def test_what_was_only_counted_is_in_the_checkpoint(tmp_path: Path) -> None:
     keys, sent = Keys(), Sent()
-    async with opened(tmp_path) as log, vouching(log, keys, sent) as checkpoints:
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys, sent)
         recorder = Recorder(log)
         for _ in range(3):
             recorder.called(ADA, "infer_face")
@@ -198,7 +201,7 @@ async def test_what_was_only_counted_is_in_the_checkpoint(tmp_path: Path) -> Non
         await checkpoints.make()
         await recorder.stopping("SIGTERM")
         await checkpoints.make()
-    payloads = [Checkpoint.read(keys.opened(signed)) for signed in sent.checkpoints.values()]
+    payloads = [Checkpoint.read(keys.device.opened(signed)) for signed in sent.checkpoints.values()]
     assert [payload.counts for payload in payloads] == [{"infer_face": 3}, {}]
 
 
@@ -212,7 +215,8 @@ async def test_calls_are_recorded_where_the_config_wants_it(tmp_path: Path) -> N
 @running
 async def test_keys_that_are_away_leave_a_tail_that_is_vouched_for_when_they_return(tmp_path: Path) -> None:
     keys = Keys()
-    async with opened(tmp_path) as log, vouching(log, keys) as checkpoints:
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys)
         await log.act(an_event(1))
         keys.away = True
         with pytest.raises(KeysUnavailable):
@@ -222,7 +226,7 @@ async def test_keys_that_are_away_leave_a_tail_that_is_vouched_for_when_they_ret
         keys.away = False
         await checkpoints.make()
         assert checkpoints.status().tail == 1
-    assert verify(tmp_path, keys.opened, anchor=keys.anchor()).intact
+    assert verify(tmp_path, keys.device.opened, anchor=keys.device.anchor()).intact
 
 
 @running
@@ -230,16 +234,18 @@ async def test_a_checkpoint_in_the_log_and_not_in_the_anchor_is_folded_in_by_the
     tmp_path: Path,
 ) -> None:
     keys = Keys()
-    async with opened(tmp_path) as log, vouching(log, keys) as checkpoints:
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys)
         await log.act(an_event(1))
-        before = keys.value
+        before = keys.device.value
         await checkpoints.make()
-    keys.value = before  # the power went before the TPM had it
-    async with opened(tmp_path) as log, vouching(log, keys) as checkpoints:
+    keys.device.value = before  # the power went before the TPM had it
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys)
         await log.act(an_event(2))
         await checkpoints.make()
         assert checkpoints.status().anchor == "in step"
-    assert verify(tmp_path, keys.opened, anchor=keys.anchor()).intact
+    assert verify(tmp_path, keys.device.opened, anchor=keys.device.anchor()).intact
 
 
 @running
@@ -247,19 +253,21 @@ async def test_an_older_copy_of_the_log_is_noticed_by_the_anchor_told_and_stays_
     tmp_path: Path,
 ) -> None:
     keys = Keys()
-    async with opened(tmp_path) as log, vouching(log, keys) as checkpoints:
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys)
         for number in range(3):
             await log.act(an_event(number))
             await checkpoints.make()
             if number == 0:
                 (copy,) = [path.read_bytes() for path in segments(tmp_path)]
     segments(tmp_path)[0].write_bytes(copy)
-    async with opened(tmp_path) as log, vouching(log, keys) as checkpoints:
+    async with opened(tmp_path) as log:
+        checkpoints = vouching(log, keys)
         await log.act(an_event(9))
         await checkpoints.make()
         assert checkpoints.status().anchor == "mismatch"
     assert "audit.anchor" in [record.what for record in records(tmp_path)]
-    findings = verify(tmp_path, keys.opened, anchor=keys.anchor()).findings
+    findings = verify(tmp_path, keys.device.opened, anchor=keys.device.anchor()).findings
     assert [finding.kind for finding in findings] == [Kind.REPLAYED]
 
 
