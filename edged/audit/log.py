@@ -113,6 +113,12 @@ class Log:
             except RuntimeError:  # the loop has ended: `close` has written what there was
                 _log.debug("noted too late what=%s", event.what)
 
+    def act_from_thread(self, event: Event) -> None:
+        """Likewise `act`, on any thread but the loop's."""
+        if self._loop is None:
+            raise StorageError("the audit log is not open")
+        asyncio.run_coroutine_threadsafe(self.act(event), self._loop).result()
+
     def count(self, what: str) -> None:
         """Count what is not recorded one by one; the next checkpoint says how often."""
         self._counts[what] += 1

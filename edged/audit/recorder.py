@@ -1,15 +1,19 @@
-"""What the rooms tell the log: who asked for what, what was decided, and what became of the daemon itself.
+"""What the rooms tell the log: who asked for what, what was decided, and what became of the device itself.
 
 Each room knows this by a small Protocol of its own; arguments are redacted here and nowhere else.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from edged.audit.chain import OURSELVES, Event
 from edged.audit.log import Log
 from edged.audit.redact import redacted
+from edged.audit.store import Store
+
+KEY_USED: Final = "keys.sign"
 
 
 class Who(Protocol):
@@ -68,12 +72,29 @@ class Recorder:
         about = {"before": before, "after": after, "cause": cause, "reason": reason}
         self._audit.note(Event(OURSELVES, "limits.change", "changed", redacted(about)))
 
-    def key_used(self, purpose: str, protection: str) -> None:
-        """Record a use of a private key; on any thread. The signatures under this log are in it, and not told."""
-        if purpose != "audit":
-            about = {"purpose": purpose, "keys": protection}
-            self._audit.note(Event(OURSELVES, "key.use", "used", redacted(about)), repeats=True)
+    def note(self, event: str, fields: Mapping[str, object]) -> None:
+        """Record what the keys do, on their thread: a use soon, and everything else before its effect.
+
+        Raises StorageError. The signatures under this log stand in it, and are not told (see `edged.keys.note`).
+        """
+        made = Event(OURSELVES, event, "used" if event == KEY_USED else "allowed", redacted(fields))
+        if event == KEY_USED:
+            self._audit.note(made, repeats=True)
+        else:
+            self._audit.act_from_thread(made)
 
     async def decided(self, who: str, what: str, decision: str, **about: object) -> None:
         """Record a decision before its effect (a config taken or refused, an enrolment); raises StorageError."""
         await self._audit.act(Event(who, what, decision, redacted(about)))
+
+
+class Notes:
+    """Likewise `Recorder.note` for a command that has the device's state in hand, over a store it has opened."""
+
+    def __init__(self, store: Store, who: str) -> None:
+        self._store, self._who = store, who
+
+    def note(self, event: str, fields: Mapping[str, object]) -> None:
+        """On the disk when this returns; raises StorageError, and then it must not happen."""
+        decision = "used" if event == KEY_USED else "allowed"
+        self._store.append([Event(self._who, event, decision, redacted(fields))])

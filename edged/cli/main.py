@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from edged import __version__
-from edged.cli import keyparser
+from edged.cli import auditparser, keyparser
 from edged.errors import BadConfig, EdgedError
 
 DEFAULT_CONFIG = "/etc/edged/edged.toml"
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _hardware(commands)
     keyparser.keys(commands)
     keyparser.enrol(commands)
+    auditparser.audit(commands)
     return top
 
 

@@ -13,14 +13,14 @@ from edged.audit.chain import Checkpoint, Event
 from edged.audit.checkpoints import Checkpoints
 from edged.audit.config import AuditConfig
 from edged.audit.log import WAITING_MAX, Log
-from edged.audit.recorder import Recorder
+from edged.audit.recorder import Notes, Recorder
 from edged.audit.segments import segments
 from edged.audit.verify import Kind
 from edged.errors import KeysUnavailable
 from edged.mcp.catalog import Principal, Tier
 from tests.rig.audit import forging
 from tests.rig.audit.full_disk import run_small
-from tests.rig.audit.stored import SMALL, Board, an_event, numbers, records, verify
+from tests.rig.audit.stored import SMALL, Board, an_event, numbers, records, store, verify
 from tests.rig.running import pass_time, running
 
 ADA = Principal("uid:1000", (), Tier.OPERATOR)
@@ -285,15 +285,28 @@ async def test_arguments_are_recorded_redacted(tmp_path: Path) -> None:
     async with opened(tmp_path) as log:
         await Recorder(log).act(ADA, "models_add", {"manifest": "m" * 500, "name": "face"}, frees=False)
         Recorder(log).acted(ADA, "models_add", "BadModel")
-        Recorder(log).key_used("audit", "tpm")
-        Recorder(log).key_used("tls", "tpm")
+        Recorder(log).note("keys.sign", {"purpose": "tls"})
         Recorder(log).limits_changed("nominal", "warm", "heat", "cpu 70 °C")
     _, act, failed, key, limits = records(tmp_path)
     assert (act.who, act.what, act.decision) == ("uid:1000", "models_add", "allowed")
     assert act.about["manifest"]["bytes"] == 500
     assert (failed.decision, failed.about) == ("failed", {"error": "BadModel"})
-    assert key.about == {"purpose": "tls", "keys": "tpm"}
+    assert (key.what, key.decision, key.about) == ("keys.sign", "used", {"purpose": "tls"})
     assert limits.about["after"] == "warm"
+
+
+@running
+async def test_what_the_keys_do_is_on_the_disk_before_its_effect(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        await asyncio.to_thread(Recorder(log).note, "keys.rotate", {"epoch": 2})
+        assert records(tmp_path)[-1].what == "keys.rotate"
+
+
+def test_a_command_notes_what_it_does_without_a_daemon(tmp_path: Path) -> None:
+    log = store(tmp_path)
+    Notes(log, "uid:0").note("keys.init", {"mode": "preferred"})
+    log.close()
+    assert (records(tmp_path)[-1].who, records(tmp_path)[-1].about) == ("uid:0", {"mode": "preferred"})
 
 
 def test_an_event_is_what_it_is_told() -> None:
