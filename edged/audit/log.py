@@ -93,7 +93,7 @@ class Log:
         entry = _Entry(event, urgent=True, vital=frees)
         self._waiting.append(entry)
         try:
-            await self._written()
+            await self.flush()
         except asyncio.CancelledError:
             self._arm()
             raise
@@ -118,6 +118,12 @@ class Log:
         if self._loop is None:
             raise StorageError("the audit log is not open")
         asyncio.run_coroutine_threadsafe(self.act(event), self._loop).result()
+
+    async def flush(self) -> None:
+        """Wait until all that waits now is on the disk, or has its error."""
+        future = self._thread.run(self._write)
+        future.add_done_callback(self._noticed)
+        await future
 
     def count(self, what: str) -> None:
         """Count what is not recorded one by one; the next checkpoint says how often."""
@@ -147,7 +153,7 @@ class Log:
 
     async def checkpoint(self) -> Checkpoint:
         """What to sign now, with everything written that waits."""
-        await self._written()
+        await self.flush()
         return await self._thread.run(self._store.checkpoint, dict(self._counts))
 
     async def add_checkpoint(self, checkpoint: Checkpoint, signed: bytes) -> Standing:
@@ -167,7 +173,7 @@ class Log:
 
     async def tail(self, count: int) -> list[Record]:
         """The last records, oldest first."""
-        await self._written()
+        await self.flush()
         return await self._thread.run(self._store.tail, count)
 
     # inside
@@ -181,12 +187,6 @@ class Log:
     def _due(self) -> None:
         self._flush = None
         self._thread.run(self._write).add_done_callback(self._noticed)
-
-    async def _written(self) -> None:
-        """Wait until all that waits now is on the disk, or has its error."""
-        future = self._thread.run(self._write)
-        future.add_done_callback(self._noticed)
-        await future
 
     def _noticed(self, future: asyncio.Future[int]) -> None:
         if future.cancelled():

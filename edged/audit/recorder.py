@@ -28,49 +28,49 @@ class Recorder:
     """Writes events of the device into its log."""
 
     def __init__(self, log: Log) -> None:
-        self._audit = log
+        self.log = log
         self._calls = log.config.inference == "calls"
 
     # what peers ask (see `edged.mcp.witness`)
 
     async def act(self, who: Who, what: str, arguments: object, *, frees: bool) -> None:
         """Record an operator's act before its effect; raises StorageError, and then it must not happen."""
-        await self._audit.act(Event(who.name, what, "allowed", redacted(arguments)), frees=frees)
+        await self.log.act(Event(who.name, what, "allowed", redacted(arguments)), frees=frees)
 
     def acted(self, who: Who, what: str, error: str | None) -> None:
         """Record what became of it."""
         about = {"error": error} if error else {}
-        self._audit.note(Event(who.name, what, "failed" if error else "done", about))
+        self.log.note(Event(who.name, what, "failed" if error else "done", about))
 
     def called(self, who: Who, what: str) -> None:
         """Count a call below an operator's, or record it where the config wants that."""
         if self._calls:
-            self._audit.note(Event(who.name, what, "allowed"))
+            self.log.note(Event(who.name, what, "allowed"))
         else:
-            self._audit.count(what)
+            self.log.count(what)
 
     def read(self, who: Who, what: str) -> None:
         """Record that something was read that operators alone may read."""
-        self._audit.note(Event(who.name, what, "read"), repeats=True)
+        self.log.note(Event(who.name, what, "read"), repeats=True)
 
     def refused(self, who: Who, what: str, why: str) -> None:
         """Record that somebody asked for what he may not; on any thread."""
-        self._audit.note(Event(who.name, what, "refused", {"why": why}), repeats=True)
+        self.log.note(Event(who.name, what, "refused", {"why": why}), repeats=True)
 
     # what the device does
 
     async def started(self, **about: object) -> None:
         """Record the start, on the disk when this returns; raises StorageError."""
-        await self._audit.act(Event(OURSELVES, "daemon.start", "started", redacted(about)), frees=True)
+        await self.log.act(Event(OURSELVES, "daemon.start", "started", redacted(about)), frees=True)
 
     async def stopping(self, reason: str) -> None:
         """Record the end."""
-        await self._audit.act(Event(OURSELVES, "daemon.stop", "stopping", {"reason": reason}), frees=True)
+        await self.log.act(Event(OURSELVES, "daemon.stop", "stopping", {"reason": reason}), frees=True)
 
     def limits_changed(self, before: str, after: str, cause: str, reason: str) -> None:
         """Record a change of what the device may do, by the names of its bands."""
         about = {"before": before, "after": after, "cause": cause, "reason": reason}
-        self._audit.note(Event(OURSELVES, "limits.change", "changed", redacted(about)))
+        self.log.note(Event(OURSELVES, "limits.change", "changed", redacted(about)))
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Record what the keys do, on their thread: a use soon, and everything else before its effect.
@@ -79,13 +79,13 @@ class Recorder:
         """
         made = Event(OURSELVES, event, "used" if event == KEY_USED else "allowed", redacted(fields))
         if event == KEY_USED:
-            self._audit.note(made, repeats=True)
+            self.log.note(made, repeats=True)
         else:
-            self._audit.act_from_thread(made)
+            self.log.act_from_thread(made)
 
     async def decided(self, who: str, what: str, decision: str, **about: object) -> None:
         """Record a decision before its effect (a config taken or refused, an enrolment); raises StorageError."""
-        await self._audit.act(Event(who, what, decision, redacted(about)))
+        await self.log.act(Event(who, what, decision, redacted(about)))
 
 
 class Notes:
