@@ -5,22 +5,30 @@ Durations come from the loop's clock; wall time comes from here and is handed do
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from edged.errors import NotFound, Rejected
+from edged.errors import NotFound, Rejected, StorageError
 from edged.files import atomic_write, read_capped
+from edged.tasks import OneThread
+
+_log = logging.getLogger(__name__)
 
 BUILT_S: Final = 1_795_305_600.0
 """2026-11-22 UTC: no device that runs this lives before it was written."""
 
 STEP_S: Final = 5.0
 """A wall clock that differs by more from what the uptime says was set, not steered (NTP slews 0.5 ms a second)."""
+
+KEEP_S: Final = 600.0
+"""Between two writes of the time: what a power cut takes from the floor."""
 
 FLOOR_FILE_MAX_BYTES: Final = 64
 TIMESYNCD_FLAG: Final = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd.service(8), FILES
@@ -99,6 +107,16 @@ def keep_floor(path: Path, instant: Instant) -> None:
     """Keep a moment for the next start, if it is trusted; raises StorageError."""
     if instant.trusted:
         atomic_write(path, b"%d\n" % int(instant.wall_s), 0o644)
+
+
+async def keep(clock: Clock, path: Path, disk: OneThread) -> None:
+    """A service: keep the time every KEEP_S, so that after a power cut it is not earlier than it was before."""
+    while True:
+        try:
+            await disk.run(keep_floor, path, clock.now())
+        except StorageError as exc:
+            _log.warning("time not kept reason=%s", exc.message)
+        await asyncio.sleep(KEEP_S)
 
 
 class _Timex(ctypes.Structure):

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -170,15 +169,17 @@ def _tell(verdict: Verdict) -> None:
 
 
 def _line(record: Record) -> dict[str, Any]:
+    from edged.tools.audit import shown_about, shown_time
+
     return {
         "seq": record.seq,
-        "time": _time(record.wall_ms),
+        "time": shown_time(record.wall_ms),
         "trusted": record.trusted,
         "uptime_s": record.uptime_ms / 1000,
         "who": record.who,
         "what": record.what,
         "decision": record.decision,
-        "about": _plain(record.about),
+        "about": shown_about(record.about),
         "before": record.before.hex(),
     }
 
@@ -191,16 +192,3 @@ def _cells(line: dict[str, Any]) -> list[Any]:
 def _about(about: dict[str, Any]) -> str:
     text = "  ".join(f"{name} {value}" for name, value in about.items())
     return text if len(text) <= 100 else text[:99] + "…"
-
-
-def _time(wall_ms: int) -> str:
-    seconds = min(wall_ms / 1000, 253_402_300_799)  # the last second of the year 9999
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value

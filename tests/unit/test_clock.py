@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.clock import BUILT_S, Clock, Instant, keep_floor, read_floor, stepped_s, synchronised
+from edged.clock import BUILT_S, Clock, Instant, keep, keep_floor, read_floor, stepped_s, synchronised
+from edged.tasks import OneThread
+from tests.rig.running import pass_time, running
 
 LATER = BUILT_S + 1e6
 
@@ -72,3 +75,19 @@ def test_a_damaged_floor_is_the_build_date(tmp_path: Path) -> None:
 def test_the_kernel_is_asked_whether_somebody_set_its_clock() -> None:
     assert synchronised() in (True, False)
     assert Clock().now().uptime_s > 0
+
+
+@running
+async def test_the_time_is_kept_now_and_every_ten_minutes(tmp_path: Path) -> None:
+    board, disk = Board(), OneThread("disk")
+    path = tmp_path / "clock"
+    async with asyncio.timeout(3600), asyncio.TaskGroup() as group:
+        service = group.create_task(keep(board.clock(), path, disk))
+        while read_floor(path) < LATER:
+            await asyncio.sleep(0)
+        board.wall_s += 600
+        pass_time(600.0)
+        while read_floor(path) < LATER + 600:
+            await asyncio.sleep(0)
+        service.cancel()
+    disk.close()

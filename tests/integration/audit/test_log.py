@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from edged.audit.segments import segments
 from edged.audit.verify import Kind
 from edged.errors import KeysUnavailable
 from edged.mcp.catalog import Principal, Tier
+from edged.tools.audit import resource
 from tests.rig.audit import forging
 from tests.rig.audit.full_disk import run_small
 from tests.rig.audit.stored import SMALL, Board, an_event, numbers, records, store, verify
@@ -278,6 +280,26 @@ async def test_the_last_records_are_there_to_be_shown(tmp_path: Path) -> None:
             log.note(an_event(number))
         shown = await log.tail(3)
     assert [record.about["n"] for record in shown] == [7, 8, 9]
+
+
+@running
+async def test_operators_read_the_last_records_and_how_the_log_is(tmp_path: Path) -> None:
+    async with opened(tmp_path, board=Board(wall_s=1e13)) as log:
+        checkpoints = vouching(log, Keys())
+        await log.act(Event("uid:1", "models_add", "allowed", {"hash": b"\x01\xff", "list": [b"\x02"]}))
+        await checkpoints.make()
+        offered = resource(log, checkpoints)
+        document = json.loads(await offered.read(None))  # type: ignore[arg-type, misc]  # it asks nothing of the call
+    assert offered.tier is Tier.OPERATOR
+    assert document["status"]["anchor"] == "in step"
+    assert document["status"]["tail"] == 1
+    assert [record["what"] for record in document["records"]] == [
+        "audit.segment",
+        "models_add",
+        "audit.checkpoint",
+    ]
+    assert document["records"][1]["about"] == {"hash": "01ff", "list": ["02"]}
+    assert document["records"][1]["time"].startswith("9999-12-31")
 
 
 @running
