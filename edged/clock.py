@@ -143,7 +143,7 @@ def _kernel_synchronised() -> bool:
     state: int = _adjtimex(ctypes.byref(timex))
     if state == -1:
         code = ctypes.get_errno()
-        if code in (errno.EPERM, errno.ENOSYS):  # a seccomp filter without @clock: nothing is known
+        if code in (errno.EPERM, errno.ENOSYS):  # ProtectClock= of systemd forbids to ask: nothing is known
             return False
         raise OSError(code, os.strerror(code))
     return state != _TIME_ERROR and not timex.status & _STA_UNSYNC

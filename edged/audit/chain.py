@@ -42,6 +42,7 @@ OWN: Final = b"audit."
 PRUNED: Final = "audit.pruned"
 """The oldest files went, as the config says: up to which record, and its hash."""
 
+_SIGN1_TAG: Final = b"\xd2"  # RFC 9052 section 2
 _FIELDS: Final = 9
 _FIRST: Final = cbor.head(4, _FIELDS)
 
@@ -212,6 +213,17 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
             if hash_of.get(seq, leaf)[:LEAF_BYTES] != leaf:
                 return seq
         return self.seq if hash_of.get(self.seq, self.head) != self.head else None
+
+
+def unsigned(signed: bytes) -> bytes:
+    """The payload of a COSE_Sign1, its signature unchecked; raises BadRecord."""
+    try:
+        _protected, _unprotected, payload, _signature = cbor.decode(signed.removeprefix(_SIGN1_TAG))
+    except (Rejected, TypeError, ValueError) as exc:
+        raise BadRecord("not a COSE_Sign1") from exc
+    if not isinstance(payload, bytes):
+        raise BadRecord("a COSE_Sign1 without its payload")
+    return payload
 
 
 def digest_of(signed: bytes) -> bytes:

@@ -76,11 +76,10 @@ class Log:
 
     async def close(self) -> None:
         """Write what waits, and let go."""
-        if self._loop is None:
-            return
         if self._flush:
             self._flush.cancel()
-        await self._thread.run(self._write, last=True)
+        if self._loop:
+            await self._thread.run(self._write, last=True)
         await self._thread.run(self._store.close)
         self._thread.close()
 

@@ -10,8 +10,18 @@ from typing import NamedTuple
 import msgspec
 
 from edged.audit import chain
-from edged.audit.chain import CHECKPOINT, LEAF_BYTES, LEAVES, MAGIC, SEGMENT, ZERO, BadRecord, Record, State
-from edged.audit.verify import unsigned
+from edged.audit.chain import (
+    CHECKPOINT,
+    LEAF_BYTES,
+    LEAVES,
+    MAGIC,
+    SEGMENT,
+    ZERO,
+    BadRecord,
+    Record,
+    State,
+    unsigned,
+)
 
 
 class Standing(NamedTuple):

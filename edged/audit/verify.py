@@ -6,13 +6,11 @@ in the anchor) and signatures, where the device's key is given.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
-from edged import cbor
 from edged.audit import chain
 from edged.audit.chain import (
     CHECKPOINT,
@@ -24,73 +22,16 @@ from edged.audit.chain import (
     BadRecord,
     Checkpoint,
     Record,
+    unsigned,
 )
+from edged.audit.verdict import Finding, Kind, Verdict
 from edged.errors import Rejected
 
 FINDINGS_MAX: Final = 1000
 """Reported one by one; a log with more was not changed but destroyed."""
 
-_SIGN1_TAG: Final = b"\xd2"  # RFC 9052 section 2
-
 Open = Callable[[bytes], bytes]
 """The payload of a signed checkpoint; raises Rejected where it is not the device's."""
-
-
-class Kind(enum.StrEnum):
-    """What happened to a log."""
-
-    DAMAGED = "damaged"
-    """Bytes changed, and no hash with them."""
-    ALTERED = "altered"
-    """A record was written anew, with a hash of its own."""
-    REMOVED = "removed"
-    MOVED = "moved"
-    """A record stands where it was not written, or stands there twice."""
-    CUT = "cut"
-    """Records after the last one existed."""
-    REPLAYED = "replayed"
-    """An older copy of the log, or another log, took the place of this one."""
-    FORGED = "forged"
-    """A checkpoint that the device has not signed."""
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One change, by the records it is in."""
-
-    kind: Kind
-    first: int
-    last: int
-    file: str
-    offset: int
-    """Where in the file it was noticed."""
-    message: str
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a log."""
-
-    intact: bool
-    log: str
-    """Which log, in hex; empty where its first record is gone."""
-    files: int
-    records: int
-    first: int
-    last: int
-    head: str
-    """SHA-256 of the last record, in hex."""
-    checkpoints: int
-    signatures: str
-    """checked, or why not."""
-    covered: int
-    """The last record that a good checkpoint vouches for."""
-    tail: int
-    """Records after it: a change there that keeps the hashes right cannot be noticed yet."""
-    anchor: str
-    """What the anchor should hold now, in hex."""
-    wall_ms: int
-    """When the last record was written, by the device's clock."""
-    trusted: bool
-    findings: list[Finding]
 
 
 class Verifier:
@@ -362,17 +303,6 @@ _OWN: Final = {
     CHECKPOINT: Verifier._take_checkpoint,  # noqa: SLF001 - likewise
     PRUNED: Verifier._take_pruned,  # noqa: SLF001 - likewise
 }
-
-
-def unsigned(signed: bytes) -> bytes:
-    """The payload of a COSE_Sign1, its signature unchecked; raises BadRecord."""
-    try:
-        _protected, _unprotected, payload, _signature = cbor.decode(signed.removeprefix(_SIGN1_TAG))
-    except (Rejected, TypeError, ValueError) as exc:
-        raise BadRecord("not a COSE_Sign1") from exc
-    if not isinstance(payload, bytes):
-        raise BadRecord("a COSE_Sign1 without its payload")
-    return payload
 
 
 def _records(first: int, last: int) -> str:

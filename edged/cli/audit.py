@@ -15,7 +15,7 @@ from edged.errors import BadArgument, NotFound, Rejected, StorageError
 
 if TYPE_CHECKING:
     from edged.audit.chain import Checkpoint, Record
-    from edged.audit.verify import Verdict
+    from edged.audit.verdict import Verdict
 
 INTACT: Final = 0
 CHANGED: Final = 3
@@ -45,8 +45,9 @@ def tail(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Say whether the log is intact: INTACT or CHANGED."""
+    from edged.audit.chain import unsigned
     from edged.audit.segments import read
-    from edged.audit.verify import Verifier, unsigned
+    from edged.audit.verify import Verifier
 
     opened = _opener(arguments.key) if arguments.key else None
     published = [_published(Path(name), opened or unsigned) for name in arguments.checkpoint]

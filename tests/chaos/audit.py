@@ -21,10 +21,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edged.audit import chain
-from edged.audit.chain import MAGIC, Event, State
+from edged.audit.chain import MAGIC, Event, State, unsigned
 from edged.audit.config import AuditConfig
 from edged.audit.store import Store
-from edged.audit.verify import Finding, Kind, Verifier, unsigned
+from edged.audit.verdict import Finding, Kind
+from edged.audit.verify import Verifier
 from edged.clock import Instant
 from edged.errors import StorageError
 from tests.rig.audit import forging

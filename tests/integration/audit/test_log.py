@@ -16,7 +16,7 @@ from edged.audit.config import AuditConfig
 from edged.audit.log import WAITING_MAX, Log
 from edged.audit.recorder import Notes, Recorder
 from edged.audit.segments import segments
-from edged.audit.verify import Kind
+from edged.audit.verdict import Kind
 from edged.errors import KeysUnavailable
 from edged.mcp.catalog import Principal, Tier
 from edged.tools.audit import resource

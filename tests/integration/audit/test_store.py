@@ -10,7 +10,7 @@ import pytest
 from edged.audit.chain import Event
 from edged.audit.config import AuditConfig
 from edged.audit.segments import RESERVE_BYTES, segments
-from edged.audit.verify import Kind
+from edged.audit.verdict import Kind
 from edged.errors import StorageError
 from tests.rig.audit.forging import Device
 from tests.rig.audit.full_disk import run_small

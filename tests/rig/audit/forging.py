@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from edged.audit import chain
 from edged.audit.chain import CHECKPOINT, LEAVES, MAGIC, ZERO, Checkpoint, Event, Record, State
-from edged.audit.verify import Verdict, Verifier
+from edged.audit.verdict import Verdict
+from edged.audit.verify import Verifier
 from edged.clock import Instant
 from edged.errors import Rejected
 

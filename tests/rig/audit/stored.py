@@ -11,7 +11,8 @@ from edged.audit.chain import Checkpoint, Event, Record
 from edged.audit.config import AuditConfig
 from edged.audit.segments import read, segments
 from edged.audit.store import Store
-from edged.audit.verify import Verdict, Verifier
+from edged.audit.verdict import Verdict
+from edged.audit.verify import Verifier
 from edged.clock import BUILT_S, Clock
 
 WALL_S = BUILT_S + 1e6

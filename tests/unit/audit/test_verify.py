@@ -9,7 +9,8 @@ import pytest
 
 from edged.audit import chain
 from edged.audit.chain import CHECKPOINT, MAGIC, Event
-from edged.audit.verify import Kind, Verdict, Verifier
+from edged.audit.verdict import Kind, Verdict
+from edged.audit.verify import Verifier
 from edged.clock import Instant
 from tests.rig.audit.forging import Device, Written, a_log, rewritten, verified
 
