@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from edged import __version__
-from edged.cli import keyparser
+from edged.cli import auditparser, keyparser
 from edged.errors import BadConfig, EdgedError
 
 DEFAULT_CONFIG = "/etc/edged/edged.toml"
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     keyparser.keys(commands)
     keyparser.enrol(commands)
     keyparser.attest(commands)
+    auditparser.audit(commands)
     return top
 
 
