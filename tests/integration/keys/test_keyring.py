@@ -141,6 +141,24 @@ def test_a_hung_tpm_fails_who_asks_it_and_nobody_else(tpm_device: Device) -> Non
     asyncio.run(scenario())
 
 
+def test_a_tpm_that_cannot_be_asked_stops_nobody_who_does_without_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with Swtpm() as tpm:
+            device = Device(tmp_path, tpm)
+            tpm.kill()  # its socket is there, and nobody answers
+            for _ in range(2):
+                keys = keyring(device, tpm="off")
+                await keys.open()
+                assert keys.vault.protection == "hostfile"
+                await keys.close()
+            other = keyring(Device(tmp_path / "other", tpm))
+            await other.open()
+            assert isinstance(other.problem, KeysUnavailable)
+            await other.close()
+
+    asyncio.run(scenario())
+
+
 def test_an_unused_swtpm_is_not_touched_by_a_device_that_does_without(tmp_path: Path) -> None:
     async def scenario() -> None:
         with Swtpm() as tpm:
