@@ -148,6 +148,14 @@ def test_a_chip_that_cannot_use_the_key_of_its_certificate_proves_nothing(
     assert protection(vendor.folder) is Protection.TPM
 
 
+def test_a_chip_that_reads_something_else_with_the_key_proves_nothing(
+    tpm: Swtpm, vendor: Vendor, protection: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.endorse(tpm, "EK-ECC256")
+    monkeypatch.setattr(ESAPI, "activate_credential", lambda *_args, **_named: bytes(16))
+    assert protection(vendor.folder) is Protection.TPM
+
+
 def test_bytes_that_are_no_certificate_prove_nothing(tpm: Swtpm, vendor: Vendor, protection: Ask) -> None:
     with ESAPI(tpm.tcti) as esapi:
         write(esapi, INDICES["EK-ECC256"], b"\x30\x82\x00\x10" + bytes(96))
