@@ -43,7 +43,8 @@ def test_keys_are_made_at_the_first_start_and_opened_at_the_next(device: Device)
         assert sealer.stale(sealed)
         assert await keys.read("config") == b"one"
         assert await keys.sign("status", b"well")
-        assert len(await keys.extend(bytes(32))) == 32
+        assert await keys.anchor() == bytes(32)
+        assert await keys.extend(bytes(32)) == await keys.anchor() != bytes(32)
         with pytest.raises(NotEnrolled):
             keys.believed(b"", "config")
         with pytest.raises(NotEnrolled):
