@@ -35,6 +35,18 @@ class Logged:
         _log.info("event=%s %s", event, " ".join(f"{name}={value}" for name, value in fields.items()))
 
 
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """What a room warns of is in the answer; not a second time in the log."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def now_s() -> int:
     """Wall time, as far as this board knows."""
     return int(time.clock_gettime(time.CLOCK_REALTIME))
@@ -57,7 +69,7 @@ def keyplace(arguments: argparse.Namespace, *, alone: bool = True) -> Iterator[K
 
     state = directory(arguments)
     become_owner(state)
-    with held(state) if alone else contextlib.nullcontext():
+    with _quiet("edged.keys"), held(state) if alone else contextlib.nullcontext():
         yield Keyplace(state / "keys", keys_config(arguments), Logged())
 
 

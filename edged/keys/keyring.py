@@ -124,7 +124,7 @@ class Keyring:
         return await self.run(Vault.extend, digest)
 
     async def anchor(self) -> bytes:
-        """The audit anchor."""
+        """The audit anchor: 32 bytes, zero before the first `extend`."""
         return await self.run(Vault.anchor)
 
     def believed(self, message: bytes, purpose: str) -> Signed:

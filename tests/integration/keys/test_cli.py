@@ -169,8 +169,9 @@ def test_after_its_tpm_died_a_device_is_recovered(with_tpm: Console, tpm: Swtpm)
 
 def test_keys_move_into_a_tpm_that_came_later(console: Console, tpm: Swtpm) -> None:
     console.run("keys", "init")
-    console.set(console.config.read_text().replace("device:/dev/none", tpm.tcti))
-    assert console.run("keys", "init")["protection"] == "tpm-sw"
+    console.set(console.config.read_text().replace("device:/dev/none", tpm.tcti) + 'tpm = "required"\n')
+    moved = console.run("keys", "init")
+    assert (moved["protection"], moved["mode"]) == ("tpm-sw", "required")
 
 
 def test_every_file_is_sealed_again_by_a_rotation(console: Console) -> None:
