@@ -20,6 +20,7 @@ from edged.errors import NotReady, StorageError
 
 if TYPE_CHECKING:
     from edged.keys.config import KeysConfig
+    from edged.keys.note import Note
     from edged.keys.opening import Keyplace
     from edged.keys.vault import Vault
 
@@ -28,7 +29,7 @@ _log = logging.getLogger("edged.audit")
 
 
 class Logged:
-    """Notes go to the log."""
+    """Notes go to the log: a command beside a running daemon, whose audit log it is, changes nothing."""
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """One line of `key=value`."""
@@ -67,10 +68,29 @@ def keyplace(arguments: argparse.Namespace, *, alone: bool = True) -> Iterator[K
     """The keys' directory; `alone` means that nobody else uses the state meanwhile. Raises NotReady, StorageError."""
     from edged.keys.opening import Keyplace
 
-    state = directory(arguments)
+    state, who = directory(arguments), f"uid:{os.getuid()}"
     become_owner(state)
-    with _quiet("edged.keys"), held(state) if alone else contextlib.nullcontext():
-        yield Keyplace(state / "keys", keys_config(arguments), Logged())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet("edged.keys"))
+        if alone:
+            stack.enter_context(held(state))
+        note = stack.enter_context(audited(arguments, state, who)) if alone else Logged()
+        yield Keyplace(state / "keys", keys_config(arguments), note)
+
+
+@contextlib.contextmanager
+def audited(arguments: argparse.Namespace, state: Path, who: str) -> Iterator[Note]:
+    """Notes go into the device's audit log, each before its effect; raises StorageError where they cannot."""
+    from edged.audit.recorder import Notes
+    from edged.audit.store import Store
+    from edged.clock import Clock, read_floor
+
+    store = Store(state / "audit", load_config(arguments.config).audit, Clock(read_floor(state / "clock")))
+    store.open()
+    try:
+        yield Notes(store, who)
+    finally:
+        store.close()
 
 
 @contextlib.contextmanager
