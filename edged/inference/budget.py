@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import inf
 
 BURST_S: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 5.0, 8.0)
-"""By priority, seconds that nothing is spent and all of it at once afterwards: calls above the usual may come together."""
+"""By priority, what may be saved up, in seconds of the rate: calls above the usual may come together."""
 
 EXACT = 1e-9
 """So much may be missing: whoever waited as long as it was told must not be told again."""

@@ -1,9 +1,9 @@
-"""What may start now, as which variant, and which models leave to make room. Pure: `now` is an argument."""
+"""What may start now, and as which variant. Pure: `now` is an argument."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from edged.errors import NotFound, Throttled
 from edged.inference.budget import Budget
@@ -76,28 +76,3 @@ def choose_variant(model: str, variants: Sequence[Variant], wanted: str | None, 
             return index
     known = ", ".join(v.name for v in variants)
     raise NotFound(f"model {model} has no variant {wanted!r}; it has {known}")
-
-
-K = TypeVar("K", bound=Hashable)
-
-
-class Resident(NamedTuple, Generic[K]):
-    """One loaded model as the budget sees it."""
-
-    key: K
-    memory_bytes: int
-    used_at_s: float
-    idle: bool
-
-
-def to_unload(residents: Iterable[Resident[K]], need_bytes: int, budget_bytes: int) -> list[K] | None:
-    """Whom to unload for `need_bytes`: idle ones, least recently used first; None where not enough are."""
-    residents = list(residents)
-    over = sum(r.memory_bytes for r in residents) + need_bytes - budget_bytes
-    leave: list[K] = []
-    for resident in sorted((r for r in residents if r.idle), key=lambda r: r.used_at_s):
-        if over <= 0:
-            break
-        leave.append(resident.key)
-        over -= resident.memory_bytes
-    return leave if over <= 0 else None

@@ -16,6 +16,8 @@ IDLE_W, LOAD_W = 2.5, 6.5
 """Where the profile says nothing: about a Raspberry Pi; only their ratio counts."""
 LEAST_STEP_PCT = 0.5
 """Gauges with finer steps count as if they had these."""
+RISE_PCT = 2.0
+"""A gauge that rises by so much is of a battery that was charged."""
 WINDOW_PCT = 25.0
 """The gauge's last so many percent say what a percent is: none is a straight line from full to empty."""
 KEEP_PCT = 1.0
@@ -29,10 +31,13 @@ class Draw(NamedTuple):
     load_w: float = LOAD_W
 
 
+USUAL = Draw()
+
+
 class Endurance:
     """`look` at every sample, then ask `load`; for a battery that has to last `hours` from full, else in proportion."""
 
-    def __init__(self, hours: float, draw: Draw = Draw()) -> None:
+    def __init__(self, hours: float, draw: Draw = USUAL) -> None:
         self._seconds, self._draw = hours * 3600, draw
         self._ends_s: float | None = None
         self._looked_s = 0.0
@@ -48,7 +53,7 @@ class Endurance:
             return
         if percent is None:
             return
-        if self._ends_s is None:
+        if self._begins(sample, percent):
             self._begin(percent, now)
         share = min(1.0, max(0.0, (busy if busy is not None else 100.0) / 100))
         watts = self._draw.idle_w + share * (self._draw.load_w - self._draw.idle_w)
@@ -73,6 +78,13 @@ class Endurance:
         left_pct = last - pct_per_j * (self._spent_j - last_j) - KEEP_PCT
         watts = left_pct / pct_per_j / (self._ends_s - now)
         return (watts - self._draw.idle_w) / (self._draw.load_w - self._draw.idle_w)
+
+    def _begins(self, sample: Sample, percent: float) -> bool:
+        """Whether its time starts now: unplugged, charged meanwhile, or mains is unknown and it does not fall."""
+        if self._ends_s is None or percent >= self._percent + RISE_PCT:
+            return True
+        unknown = value(sample, "battery.mains") is None
+        return unknown and not self._steps and percent > self._percent - LEAST_STEP_PCT
 
     def _begin(self, percent: float, now: float) -> None:
         self._ends_s = now + self._seconds * percent / 100

@@ -89,7 +89,7 @@ class HeatModel:
         return self._loads[1] - self._loads[0] >= LOAD_SPAN
 
     def most(self, limit_c: float, seconds: float) -> float | None:
-        """The largest steady load that leaves it at `limit_c` after so long, unbounded; None where load hardly heats it."""
+        """The steady load that leads to `limit_c` in so long, unbounded; None where load hardly heats it."""
         if self._points < STEER_POINTS_MIN or not self._varied:
             return None
         best = self._best()
@@ -150,7 +150,9 @@ class _Fit:
 
     def correct(self, celsius: float, seconds: float) -> None:
         """Note by how much it is off now, smoothed: what it predicts is off by as much."""
-        self._residual += (1 - exp(-seconds / RESIDUAL_S)) * (celsius - self._predict(self._x) - self._residual)
+        self._residual += (1 - exp(-seconds / RESIDUAL_S)) * (
+            celsius - self._predict(self._x) - self._residual
+        )
 
     def learn(self, celsius: float, forget: float) -> None:
         """One step of recursive least squares with forgetting."""

@@ -38,7 +38,9 @@ class Policy:
             return []
         self._endurance.look(sample, now)
         load = self._endurance.load(now)
-        return [] if load is None else [Bound(load, "endurance", "lets the battery last as long as it should")]
+        return (
+            [] if load is None else [Bound(load, "endurance", "lets the battery last as long as it should")]
+        )
 
     def _planned(self, rules: Sequence[Rule], now: float) -> Sequence[Rule]:
         """While the battery's time is planned, its bands do not turn anybody away."""

@@ -1,7 +1,8 @@
 """How much of the CPU inference may take: so much that heat stays below the trip and the battery lasts. Pure.
 
-For heat the model that forecasts the trip, turned round: the largest load that it sees below the limit after the horizon,
-asked again at every look. Until it has learned, and for sensors that no model follows, the distance to the trip decides.
+For heat the model that forecasts the trip, turned round: the largest load that it sees below the limit after the
+horizon, asked again at every look (model-predictive control with one step). Until it has learned, and for sensors
+that no model follows, the distance to the trip decides.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def shape(
     """
     others = _others(before, sample, now)
     least = min(bounds, default=None)
-    calm_since_s = before.calm_since_s if before.calm_since_s is not None else now
+    calm_since_s: float | None = before.calm_since_s if before.calm_since_s is not None else now
     if least is not None and least.load < 1.0:
         calm_since_s = None
     if least is None or (calm_since_s is not None and (not before.on or now - calm_since_s >= dwell_s)):
@@ -71,7 +72,9 @@ def heat_bounds(rules: Sequence[Rule], sample: Sample, outlooks: Outlooks) -> li
     """What each sensor allows; a silent one is for the bands."""
     return [
         Bound(
-            _bearable(rule, celsius, outlooks), "heat", f"keeps {rule.reading} below where the board slows down"
+            _bearable(rule, celsius, outlooks),
+            "heat",
+            f"keeps {rule.reading} below where the board slows down",
         )
         for rule in rules
         if rule.cause == "heat" and (celsius := value(sample, rule.reading)) is not None

@@ -56,7 +56,7 @@ class Room:
     @contextlib.contextmanager
     def held(self, model: str = "tiny") -> Iterator[None]:
         """Keep a loaded model's thread from beginning anything, so that a test decides what waits."""
-        worker = next(w for w in self.scheduler._workers.values() if w.key.name == model)
+        worker = next(w for w in self.scheduler._shelf.workers.values() if w.key.name == model)
         busy, go = threading.Event(), threading.Event()
 
         def hold(_pipeline: object) -> None:
