@@ -9,8 +9,8 @@ from bench.power_sim.board import TRIP_C, Act
 from edged.limits import UNCONSTRAINED, Limits
 from edged.power import policy
 from edged.power.bands import CHEAPEST, COMMON, Rule, heat, steps
-from edged.power.endurance import Draw, Endurance
-from edged.power.governor import NOTHING, State
+from edged.power.endurance import Endurance
+from edged.power.governor import NOTHING, State, level, step
 from edged.power.readings import Reading, Sample
 
 LOOK_S = 2.0
@@ -41,56 +41,45 @@ class Policy(Protocol):
         """What may be until the next look."""
 
 
-class Nothing:
-    """Leaves it to the firmware."""
-
-    def look(self, seen: Seen) -> Act:
-        """Everything."""
-        return Act()
-
-
 @dataclass
 class Cap:
-    """A fixed share of the CPU, whatever happens."""
+    """A fixed share of the CPU, whatever happens; all of it leaves everything to the firmware."""
 
-    duty: float
+    duty: float = 1.0
 
-    def look(self, seen: Seen) -> Act:
+    def look(self, _: Seen) -> Act:
         """Always the same."""
         return Act(duty=self.duty)
 
 
 @dataclass
 class OnOff:
-    """A thermostat: everything until `stop_c`, then nearly nothing until `go_c`."""
+    """A thermostat: everything until `stop_c`, then nearly nothing until it is `below_k` less."""
 
     stop_c: float
-    go_c: float
+    below_k: float
     on: bool = True
 
     def look(self, seen: Seen) -> Act:
         """Switch at either."""
-        self.on = seen.celsius < (self.stop_c if self.on else self.go_c)
+        self.on = seen.celsius < (self.stop_c if self.on else self.stop_c - self.below_k)
         return Act(duty=1.0 if self.on else LEAST)
 
 
 @dataclass
 class PI:
-    """A PI controller on a reading, with anti-windup."""
+    """A PI controller of the temperature, with anti-windup."""
 
-    setpoint: float
+    setpoint_c: float
     gain: float
     seconds: float
     integral: float = 1.0
 
     def look(self, seen: Seen) -> Act:
-        """Of the temperature."""
-        return Act(duty=self.duty(self.setpoint - seen.celsius))
-
-    def duty(self, error: float) -> float:
-        """What an error asks for."""
+        """What the error asks for."""
+        error = self.setpoint_c - seen.celsius
         self.integral = min(1.0, max(0.0, self.integral + self.gain * error * LOOK_S / self.seconds))
-        return min(1.0, max(LEAST, self.integral + self.gain * error))
+        return Act(duty=min(1.0, max(LEAST, self.integral + self.gain * error)))
 
 
 HEAT = Rule("heat.cpu-thermal", "heat", heat(TRIP_C), required=True, unit=" °C")
@@ -112,8 +101,6 @@ class Bands:
 
     def look(self, seen: Seen) -> Act:
         """The limits of the highest band that is on."""
-        from edged.power.governor import level, step
-
         rule = HEAT._replace(steps=BANDS_C)
         self.state, _ = step([rule], self.state or NOTHING, seen.sample(), seen.now)
         return Act(limits=BAND_LIMITS[level(rule, self.state[rule.reading])])
@@ -122,8 +109,7 @@ class Bands:
 class Edged:
     """What the daemon does: its policy, its tables, its gate."""
 
-    def __init__(self, hours: float | None = None, draw: Draw = Draw()) -> None:
-        endurance = None if hours is None else Endurance(hours, draw)
+    def __init__(self, endurance: Endurance | None = None) -> None:
         self.policy = policy.Policy(endurance=endurance)
 
     def look(self, seen: Seen) -> Act:

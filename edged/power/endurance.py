@@ -18,6 +18,8 @@ LEAST_STEP_PCT = 0.5
 """Gauges with finer steps count as if they had these."""
 RISE_PCT = 2.0
 """A gauge that rises by so much is of a battery that was charged."""
+FALL_PCT = 3.0
+"""So much must have gone before anything is said."""
 WINDOW_PCT = 25.0
 """The gauge's last so many percent say what a percent is: none is a straight line from full to empty."""
 KEEP_PCT = 1.0
@@ -71,9 +73,11 @@ class Endurance:
 
     def load(self, now: float) -> float | None:
         """The load that the battery bears to the end, of all programs together, unbounded; None while not known."""
-        if self._ends_s is None or now >= self._ends_s or len(self._steps) < 2:
+        if self._ends_s is None or now >= self._ends_s or not self._steps:
             return None
         (first_j, first), (last_j, last) = self._steps[0], self._steps[-1]
+        if first - last < FALL_PCT:
+            return None
         pct_per_j = (first - last) / (last_j - first_j)
         left_pct = last - pct_per_j * (self._spent_j - last_j) - KEEP_PCT
         watts = left_pct / pct_per_j / (self._ends_s - now)

@@ -157,6 +157,20 @@ def test_mains_unplugged_at_nine_percent_is_critical_at_once(tmp_path: Path) -> 
         until(device, band("nominal"))
 
 
+def test_a_battery_that_is_nearly_empty_powers_the_board_off_where_that_is_wanted(tmp_path: Path) -> None:
+    board, done = Board(tmp_path / "board", "x86-laptop"), tmp_path / "done"
+    board.vanish("sys/class/power_supply/hidpp_battery_0/*")
+    board.write("sys/class/power_supply/BAT0/energy_now", "1000000\n")
+    board.write("sys/class/power_supply/BAT0/capacity", "2\n")
+    wanted = f'poweroff = true\npoweroff_command = ["/usr/bin/touch", "{done}"]\n'
+    with governed(tmp_path / "home", board, FAST + wanted) as device:
+        assert until(device, band("nominal"))["readings"]["mains"] is True
+        assert not done.exists()
+        board.write("sys/class/power_supply/AC/online", "0\n")
+        until(device, lambda _: done.exists())
+        assert "power off battery_pct=2" in device.log
+
+
 def test_a_brown_out_limits_what_runs_at_once_and_is_counted(tmp_path: Path) -> None:
     board = Board(tmp_path / "board", "raspberry-pi-4")
     with governed(tmp_path / "home", board) as device:
