@@ -226,6 +226,7 @@ class Daemon:
             inference=lambda: self._scheduler.status() if self._scheduler else None,
             clock=monotonic,
             sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
+            events=self._power.recent,
         )
 
     def _config_shown(self) -> ConfigDocument:

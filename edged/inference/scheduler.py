@@ -170,6 +170,7 @@ class Scheduler:
             models=models,
             memory_bytes=sum(model.memory_bytes for model in models),
             memory_budget_bytes=self._config.memory_budget_bytes,
+            loading_s=round(self._shelf.loading_s, 3),
             in_hand=len(self._jobs),
             outcomes={name: stats.outcomes.by_name() for name, stats in self._stats.items()},
             stages={

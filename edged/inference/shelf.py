@@ -36,6 +36,8 @@ class Shelf:
         """Loaded, or being loaded."""
         self.leaving: set[Worker] = set()
         """Finishing what they have; their memory is not free yet."""
+        self.loading_s = 0.0
+        """Spent on loading since the start."""
         self._known_bytes: dict[WorkerKey, int] = {}
         self._failures: dict[WorkerKey, tuple[EdgedError, float]] = {}
         self._turnover: Turnover[WorkerKey] = Turnover()
@@ -59,6 +61,7 @@ class Shelf:
         worker.interpreter_bytes = self._known_bytes[worker.key] = interpreter_bytes
         self._failures.pop(worker.key, None)
         self._turnover.loaded(worker.key, worker.load_s)
+        self.loading_s += worker.load_s
         if not worker.leaving and (leave := self._for(worker.key, self.bytes(worker))):
             self._turnover.displaced(worker.key, monotonic())
             self._retire_all(leave)
@@ -105,8 +108,8 @@ class Shelf:
         """Make room for a model that is to be loaded, seldom enough that loading does not become the main work."""
         if not (leave := self._for(key, need_bytes)):
             return
-        if wait_s := self._turnover.wait_s(now):
-            raise Overloaded(f"memory is full, and other models have just come in: {key.name} waits", wait_s)
+        if wait_s := self._turnover.ask(key, now):
+            raise Overloaded(f"memory is full, and others were loaded just now or come first: {key.name} waits", wait_s)
         self._turnover.displaced(key, now)
         self._retire_all(leave)
 

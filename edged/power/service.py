@@ -28,6 +28,7 @@ from edged.tasks import Latest
 LOG = logging.getLogger(__name__)
 
 CHANGES_KEPT = 64
+EVENTS_SHOWN = 8
 
 
 class Change(NamedTuple):
@@ -37,6 +38,18 @@ class Change(NamedTuple):
     """Seconds, monotonic."""
     before: Limits
     after: Limits
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the limits, as it is told."""
+
+    ago_s: float
+    before: str
+    """The band."""
+    after: str
+    cause: str
+    """What decided; empty where nothing does any more."""
+    reason: str
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +72,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """When the hottest part of the board reaches its throttling point at the load of the last half minute."""
     to_empty: Outlook
     """When the battery is empty, at the pace of the last half hour."""
+    recent: list[Event]
+    """The last changes of the limits, newest first."""
     unknown: list[str]
     """Readings that were there once or should be, and are not; with why."""
 
@@ -133,8 +148,24 @@ class Power:
             looked_s_ago=None if self._looked_at_s is None else round(now - self._looked_at_s, 1),
             to_throttle=self._policy.outlooks.to_throttle(),
             to_empty=self._policy.outlooks.to_empty(),
+            recent=self.recent(),
             unknown=[*self._unknown(), *(f"source {name}: hangs" for name in sorted(self._sampler.hung))],
         )
+
+    def recent(self) -> list[Event]:
+        """The last changes of the limits, newest first."""
+        now = monotonic()
+        newest = list(reversed(self.changes))[:EVENTS_SHOWN]
+        return [
+            Event(
+                ago_s=round(now - change.at_s, 1),
+                before=change.before.band,
+                after=change.after.band,
+                cause=change.after.cause,
+                reason=change.after.reason,
+            )
+            for change in newest
+        ]
 
     def close(self) -> None:
         """End the thread and let go of the sensors."""

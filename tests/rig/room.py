@@ -152,6 +152,13 @@ def install_linear(
     _install(models, (name, version), linear(weights), (given, output), variants)
 
 
+def install_file(models: Library, name: str, content: bytes, inputs: int) -> None:
+    """Admit and activate a .tflite file that takes so many numbers a, b, … and gives bare tensors."""
+    names = [chr(ord("a") + index) for index in range(inputs)]
+    given = f'kind = "vector"\nnames = {names}\nmean = {[0.0] * inputs}\nstd = {[1.0] * inputs}'
+    _install(models, (name, "1"), content, (given, 'kind = "tensors"'), ["f32"])
+
+
 def install_tensors(models: Library, name: str) -> None:
     """Admit and activate a model that gives back its two inputs, as bare tensors."""
     parts = 'kind = "tensor"', 'kind = "tensors"'

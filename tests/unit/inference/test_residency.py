@@ -5,7 +5,15 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.inference.residency import CREDIT_S, LOADING_SHARE, UNMEASURED_S, Resident, Turnover, to_unload
+from edged.inference.residency import (
+    CREDIT_S,
+    GRACE_S,
+    LOADING_SHARE,
+    UNMEASURED_S,
+    Resident,
+    Turnover,
+    to_unload,
+)
 
 
 def test_the_least_recently_used_idle_model_leaves_first() -> None:
@@ -48,7 +56,7 @@ def test_loading_stays_below_its_share_of_the_time_whatever_is_asked_for(
     turnover: Turnover[int] = Turnover()
     now, spent_s, loads = 0.0, 0.0, 0
     while now < 600.0:
-        if (wait_s := turnover.wait_s(now)) > 0.0:
+        if (wait_s := turnover.ask(loads % 10, now)) > 0.0:
             now += wait_s + pause_s
             continue
         turnover.displaced(loads % 10, now)
@@ -65,8 +73,8 @@ def test_a_model_that_waits_gets_in_when_it_was_told() -> None:
     for _ in range(200):
         turnover.displaced("a", now)
         turnover.loaded("a", dice.uniform(0.1, 2.0))
-        now += turnover.wait_s(now) + 1e-9
-        assert turnover.wait_s(now) == 0.0
+        now += turnover.ask("a", now)
+        assert turnover.ask("a", now) == 0.0
 
 
 def test_what_was_never_measured_is_charged_a_guess_until_it_is() -> None:
@@ -74,4 +82,27 @@ def test_what_was_never_measured_is_charged_a_guess_until_it_is() -> None:
     for _ in range(2):
         turnover.displaced("a", 0.0)
     turnover.displaced("b", 0.0)
-    assert turnover.wait_s(0.0) == (3 * UNMEASURED_S - CREDIT_S) / LOADING_SHARE
+    assert turnover.ask("c", 0.0) == (3 * UNMEASURED_S - CREDIT_S) / LOADING_SHARE
+
+
+def test_models_come_in_in_the_order_in_which_they_were_first_asked_for() -> None:
+    turnover: Turnover[str] = Turnover()
+    for name in "abc":
+        turnover.loaded(name, 0.5)
+        turnover.displaced(name, 0.0)
+        turnover.loaded(name, 0.5)
+    told = {name: turnover.ask(name, 0.0) for name in "def"}
+    assert list(told.values()) == sorted(told.values())
+    assert turnover.ask("f", told["d"]) > 0.0
+    assert turnover.ask("d", told["d"]) == 0.0
+    turnover.displaced("d", told["d"])
+    assert turnover.ask("e", told["d"] + UNMEASURED_S / LOADING_SHARE) == 0.0
+
+
+def test_who_does_not_come_back_is_not_waited_for() -> None:
+    turnover: Turnover[str] = Turnover()
+    for _ in range(3):
+        turnover.displaced("a", 0.0)
+    gone_s = turnover.ask("gone", 0.0)
+    assert turnover.ask("here", gone_s) > 0.0
+    assert turnover.ask("here", gone_s + GRACE_S + 0.1) == 0.0
