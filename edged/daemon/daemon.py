@@ -250,6 +250,7 @@ class Daemon:
             inference=self._models.status,
             clock=monotonic,
             sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
+            events=self._power.recent,
         )
 
     def _config_shown(self) -> ConfigDocument:
