@@ -67,10 +67,10 @@ def keyplace(arguments: argparse.Namespace, *, alone: bool = True) -> Iterator[K
     """The keys' directory; `alone` means that nobody else uses the state meanwhile. Raises NotReady, StorageError."""
     from edged.keys.opening import Keyplace
 
-    state = directory(arguments)
+    state, config = directory(arguments), keys_config(arguments)  # read while it may be
     become_owner(state)
     with _quiet("edged.keys"), held(state) if alone else contextlib.nullcontext():
-        yield Keyplace(state / "keys", keys_config(arguments), Logged())
+        yield Keyplace(state / "keys", config, Logged())
 
 
 @contextlib.contextmanager
