@@ -19,6 +19,7 @@ from edged.cli.run import load_config
 from edged.errors import NotReady, StorageError
 
 if TYPE_CHECKING:
+    from edged.audit.config import AuditConfig
     from edged.keys.config import KeysConfig
     from edged.keys.note import Note
     from edged.keys.opening import Keyplace
@@ -68,24 +69,25 @@ def keyplace(arguments: argparse.Namespace, *, alone: bool = True) -> Iterator[K
     """The keys' directory; `alone` means that nobody else uses the state meanwhile. Raises NotReady, StorageError."""
     from edged.keys.opening import Keyplace
 
-    state, who = directory(arguments), f"uid:{os.getuid()}"
+    state, config = directory(arguments), load_config(arguments.config)  # read while it may be
+    who = f"uid:{os.getuid()}"
     become_owner(state)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet("edged.keys"))
         if alone:
             stack.enter_context(held(state))
-        note = stack.enter_context(audited(arguments, state, who)) if alone else Logged()
-        yield Keyplace(state / "keys", keys_config(arguments), note)
+        note = stack.enter_context(audited(config.audit, state, who)) if alone else Logged()
+        yield Keyplace(state / "keys", config.keys, note)
 
 
 @contextlib.contextmanager
-def audited(arguments: argparse.Namespace, state: Path, who: str) -> Iterator[Note]:
+def audited(config: AuditConfig, state: Path, who: str) -> Iterator[Note]:
     """Notes go into the device's audit log, each before its effect; raises StorageError where they cannot."""
     from edged.audit.recorder import Notes
     from edged.audit.store import Store
     from edged.clock import Clock, read_floor
 
-    store = Store(state / "audit", load_config(arguments.config).audit, Clock(read_floor(state / "clock")))
+    store = Store(state / "audit", config, Clock(read_floor(state / "clock")))
     store.open()
     try:
         yield Notes(store, who)
