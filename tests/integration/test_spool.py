@@ -369,6 +369,20 @@ def test_72_hours_offline_with_100_000_records_keep_the_disk_bounded_and_lose_on
     run_fast(main())
 
 
+@pytest.mark.parametrize("size", [20, 200, 800, 3000, 4100, 9000, 12500])
+def test_what_records_count_for_in_the_budget_is_what_they_take_on_the_disk(
+    tmp_path: Path, size: int
+) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as d:
+            await d.spool.put(*(record(f"alert-{n:013}", payload=b"x" * size) for n in range(2000)))
+            counted = d.spool.status().records[Kind.ALERT].size
+            await d.spool.close()
+            assert 0.9 < d.path.stat().st_size / counted < 1.1
+
+    run_fast(main())
+
+
 def offline_record(n: int) -> Record:
     kinds = {0: Kind.ALERT, 250: Kind.AUDIT, 500: Kind.CONFIG}
     kind = kinds.get(n % 1000, Kind.TELEMETRY)
