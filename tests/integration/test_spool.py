@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -260,6 +261,27 @@ def test_the_days_bytes_hold_telemetry_until_tomorrow_and_nothing_else(tmp_path:
             d.spool._now_s = lambda: noon_s + loop.time()
             assert await d.drain(600) == []
             assert len(first) + len(await d.drain(12 * HOUR_S)) == 100
+
+    run_fast(main())
+
+
+def test_telemetry_that_overflows_while_it_is_held_is_reported_now_and_then_and_not_sample_by_sample(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with (
+            desk(tmp_path, daily_bytes=65_536, budget_bytes=262_144, compress_min_bytes=1 << 30) as d,
+            d.running(),
+        ):
+            for n in range(720):
+                await d.spool.put(record(f"t{n}", Kind.TELEMETRY, b'"%s"' % (b"x" * 2000)))
+                await asyncio.sleep(10)
+            await asyncio.sleep(700)
+            reports = [msgspec.json.decode(item.payload) for item in d.arrived if item.id.startswith("gap-")]
+            assert 5 <= len(reports) <= 13
+            assert sum(report["count"] for report in reports) == d.spool.status().lost["evicted"]
+            for before, after in pairwise(reports):
+                assert before["last_seq"] < after["first_seq"]
 
     run_fast(main())
 
