@@ -19,7 +19,7 @@ from bench.rig import Rig
 SERVER = "device"
 SEED = 1
 METHOD = """\
-One honest caller of `echo` over MQTT, QoS 1, alone and while a hostile client sends as fast as the broker takes it: \
+One honest caller of `echo` over MQTT, QoS 1, alone and while a hostile client sends a thousand messages a second: \
 floods of calls, reused ids, giant and malformed messages, tricks in CBOR, forged reply topics and handshakes, its own \
 will again and again (seed 1 of `tests/rig/mqtt_hostile.py`). Both share two CPUs with the broker, the hostile client \
 and this bench. Memory is the daemon's resident set over all of that, after a first onslaught."""

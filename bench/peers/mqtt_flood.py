@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
+import time
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -17,6 +19,9 @@ from tests.rig import mqtt_hostile
 from tests.rig.mqtt_hostile import Hostile
 
 IN_FLIGHT = 64
+RATE_HZ = 1000
+"""Below what makes mosquitto drop messages of everybody, for its queue to the device is one for all senders."""
+BURST = 50
 READY = "ready"
 CYCLE = 1000
 """Messages made beforehand, so that making them takes no time from sending."""
@@ -36,12 +41,15 @@ def main() -> None:
     client.connect("127.0.0.1", port)
     client.loop_start()
     print(READY, flush=True)
-    while True:
-        for publication, properties in prepared:
-            room.acquire()
-            client.publish(
-                publication.topic, publication.payload, publication.qos, publication.retain, properties
-            )
+    due = time.monotonic()
+    for number, (publication, properties) in enumerate(itertools.cycle(prepared)):
+        if number % BURST == 0:
+            due = max(due + BURST / RATE_HZ, time.monotonic() - 1)
+            time.sleep(max(0.0, due - time.monotonic()))
+        room.acquire()
+        client.publish(
+            publication.topic, publication.payload, publication.qos, publication.retain, properties
+        )
 
 
 def _properties(publication: Publication) -> Properties:
