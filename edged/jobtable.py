@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from edged.errors import StorageError
@@ -33,8 +33,7 @@ CREATE TABLE IF NOT EXISTS task (
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 
-@dataclass(eq=False)
-class Record:
+class Record(msgspec.Struct, eq=False):
     """One task; the parts after `poll_ms` live as long as its job runs."""
 
     id: str
@@ -51,8 +50,8 @@ class Record:
     """Whether the outcome is to be read from the disk."""
     run: asyncio.Task[Any] | None = None
     stopping: bool = False
-    asked: dict[str, Any] = field(default_factory=dict)
-    answers: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, Any] = msgspec.field(default_factory=dict)
+    answers: dict[str, Any] = msgspec.field(default_factory=dict)
     answered: asyncio.Future[Mapping[str, Any]] | None = None
 
     @property

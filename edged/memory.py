@@ -10,6 +10,7 @@ import os
 import sys
 
 _M_ARENA_MAX = -8  # malloc.h
+_OPENSSL = ("ssl", "_hashlib")
 
 
 def without_openssl() -> None:
@@ -18,8 +19,15 @@ def without_openssl() -> None:
     Both do without: asyncio without TLS, hashlib with Python's own SHA-2 where this Python has it.
     """
     own = ("_sha2", "_sha256")
-    for name in ("ssl", "_hashlib") if any(map(importlib.util.find_spec, own)) else ("ssl",):
+    for name in _OPENSSL if any(map(importlib.util.find_spec, own)) else ("ssl",):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # None is how an import is refused
+
+
+def with_openssl() -> None:
+    """Let what is imported from here on load OpenSSL: there is a broker to speak TLS with, or a key to use."""
+    for name in _OPENSSL:
+        if name in sys.modules and sys.modules[name] is None:
+            del sys.modules[name]
 
 
 def one_blas_thread() -> None:

@@ -5,6 +5,9 @@ Not locked: one thread records (the event loop), and the same one reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
 SUB_BITS = 4
@@ -24,6 +27,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: float
     p99_ms: float
     max_ms: float
+
+
+class Mark(NamedTuple):
+    """A histogram at a moment."""
+
+    recorded: int
+    buckets: tuple[int, ...]
 
 
 class Histogram:
@@ -50,13 +60,26 @@ class Histogram:
 
     def quantile_ms(self, q: float) -> float:
         """The duration that a share `q` (0 to 1) of the recorded ones do not exceed; 0.0 before any."""
-        rank = max(1, -int(-q * self.count // 1))
-        seen = 0
-        for index, held in enumerate(self._buckets):
-            seen += held
-            if seen >= rank:
-                return min(_middle_us(index), self._largest_us) / 1e3
-        return self._largest_us / 1e3
+        return min(_quantile_us(self._buckets, self.count, q), self._largest_us) / 1e3
+
+    def mark(self) -> Mark:
+        """What is recorded by now, to ask later what came `since`."""
+        return Mark(self.count, tuple(self._buckets))
+
+    def since(self, mark: Mark | None, *shares: float) -> tuple[float, ...] | None:
+        """The durations, ms, that these shares (0 to 1) of what was recorded since do not exceed.
+
+        None where nothing was; without a mark, of all there is.
+        """
+        count = self.count - (mark.recorded if mark else 0)
+        if count <= 0:
+            return None
+        held = (
+            self._buckets
+            if mark is None
+            else [b - a for a, b in zip(mark.buckets, self._buckets, strict=True)]
+        )
+        return tuple(min(_quantile_us(held, count, share), self._largest_us) / 1e3 for share in shares)
 
     def summary(self) -> Summary:
         """Count, mean, quantiles and the largest."""
@@ -92,6 +115,16 @@ class Tally:
     def by_name(self) -> dict[str, int]:
         """A copy, by name."""
         return dict(self._counts)
+
+
+def _quantile_us(buckets: Sequence[int], count: int, share: float) -> float:
+    rank = max(1, -int(-share * count // 1))
+    seen = 0
+    for index, held in enumerate(buckets):
+        seen += held
+        if seen >= rank:
+            return _middle_us(index)
+    return LARGEST_US
 
 
 def _middle_us(index: int) -> float:

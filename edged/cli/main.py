@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from edged import __version__
+from edged.cli import auditparser, keyparser, mqttparser
 from edged.errors import BadConfig, EdgedError
 
 DEFAULT_CONFIG = "/etc/edged/edged.toml"
@@ -57,7 +58,11 @@ def parser() -> argparse.ArgumentParser:
     _prompts(commands)
     _kernels(commands)
     _hardware(commands)
-    _mqtt(commands)
+    keyparser.keys(commands)
+    keyparser.enrol(commands)
+    keyparser.attest(commands)
+    auditparser.audit(commands)
+    mqttparser.mqtt(commands)
     return top
 
 
@@ -101,7 +106,7 @@ def _client(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     stdio.set_defaults(run="edged.cli.connection:stdio")
     for command in (status, call):
         _connection(command, table=True)
-        _across(command)
+        mqttparser.across(command)
     _connection(stdio, table=False)
 
 
@@ -142,7 +147,7 @@ def _resources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for action in (ls, read):
         action.set_defaults(run=f"edged.cli.resources:{'ls' if action is ls else 'read'}")
         _connection(action, table=True)
-        _across(action)
+        mqttparser.across(action)
 
 
 def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -159,7 +164,7 @@ def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for action in (ls, get):
         action.set_defaults(run=f"edged.cli.prompts:{'ls' if action is ls else 'get'}")
         _connection(action, table=True)
-        _across(action)
+        mqttparser.across(action)
 
 
 def _kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -189,57 +194,6 @@ def _hardware(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action.add_argument("--config", default=None, metavar="FILE", help="the config to find [power] in")
         action.add_argument("--json", action="store_true", help="print as JSON")
         action.set_defaults(run=f"edged.cli.hardware:{'show' if action is profile else 'probe'}")
-
-
-def _mqtt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bridge = commands.add_parser(
-        "bridge", help="connect standard input and output to a device across MQTT, for MCP hosts"
-    )
-    bridge.add_argument("url", metavar="URL", help="mqtts://broker/DEVICE")
-    bridge.add_argument(
-        "--wait",
-        type=float,
-        default=10.0,
-        metavar="S",
-        help="seconds to wait for an absent device (default 10)",
-    )
-    bridge.set_defaults(run="edged.cli.mqtt:bridge")
-    discover = commands.add_parser("discover", help="list the devices on an MQTT broker")
-    discover.add_argument("url", metavar="URL", help="mqtts://broker")
-    discover.add_argument(
-        "--wait",
-        type=float,
-        default=0.5,
-        metavar="S",
-        help="seconds of silence after the last one (default 0.5)",
-    )
-    discover.add_argument("--json", action="store_true", help="print as JSON")
-    discover.set_defaults(run="edged.cli.mqtt:discover")
-    for command in (bridge, discover):
-        _broker(command)
-
-
-def _across(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--mqtt", default=None, metavar="URL", help="a device across MQTT: mqtts://broker/DEVICE"
-    )
-    _broker(command)
-
-
-def _broker(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("the MQTT broker")
-    group.add_argument("--ca", metavar="FILE", help="PEM of the authority that signed its certificate")
-    group.add_argument("--cert", metavar="FILE", help="PEM of your certificate")
-    group.add_argument("--key", metavar="FILE", help="PEM of its key, where it is not in the same file")
-    group.add_argument("--username", metavar="NAME", help="default: none; a certificate says who you are")
-    group.add_argument("--password-file", metavar="FILE", help="where the password is")
-    group.add_argument(
-        "--client-id", metavar="NAME", help="your id in the topics (default: as in --cert, or --username)"
-    )
-    group.add_argument(
-        "--prefix", default="$", metavar="TEXT", help="what the topics of MCP begin with (default $)"
-    )
-    group.add_argument("--plaintext", action="store_true", help="let mqtt:// and ws:// leave this machine")
 
 
 def _connection(command: argparse.ArgumentParser, *, table: bool) -> None:

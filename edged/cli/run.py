@@ -19,9 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
     memory.without_openssl()
     memory.one_blas_thread()
     memory.one_arena()
-    from edged import daemon
+    from edged.daemon import process
 
-    return daemon.main(lambda: load_config(arguments.config))
+    return process.main(lambda: load_config(arguments.config))
 
 
 def load_config(file: str | None) -> Config:

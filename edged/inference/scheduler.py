@@ -28,6 +28,7 @@ from edged.inference.streams import Key, StreamLedger
 from edged.inference.values import Answer
 from edged.inference.worker import Job, Reply, Worker, WorkerKey
 from edged.limits import Limits
+from edged.metrics import Histogram
 
 LOG = logging.getLogger(__name__)
 
@@ -203,6 +204,10 @@ class Scheduler:
                 for name, stats in self._stats.items()
             },
         )
+
+    def times(self) -> dict[str, Histogram]:
+        """How long answers took, by model: all stages together, over all its versions."""
+        return {name: stats.stages["total"] for name, stats in self._stats.items()}
 
     # a call's way in
 

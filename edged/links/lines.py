@@ -90,6 +90,8 @@ class Lines:
 
     def next(self) -> Line | TooLong | None:
         """The next complete line, or the word that one was dropped; None when more has to come first."""
+        if self._own is None and self._start == self._end and not self._dropping:
+            return None
         buffer = self._pool.scratch if self._own is None else self._own
         while (newline := buffer.find(b"\n", self._scanned, self._end)) >= 0:
             start, self._start, self._scanned = self._start, newline + 1, newline + 1

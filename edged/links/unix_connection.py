@@ -32,6 +32,7 @@ _READS_A_TURN: Final = 16
 _CORKED_MAX_BYTES: Final = 64 * 1024  # answers of one turn are sent together up to this
 _DESCRIPTORS_A_MESSAGE: Final = 16
 _DOES_NOT_READ: Final = "does-not-read"
+_TRUNCATED: Final = int(socket.MSG_CTRUNC)  # an enum's member takes 2 us to be and-ed with
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_A_MESSAGE * array.array("i").itemsize)
 
 
@@ -152,10 +153,11 @@ class Connection:
 
     def _readable(self) -> None:
         """Receive once, and on while a long line comes in as fast as it is taken."""
-        for _ in range(_READS_A_TURN):
+        self._receive()
+        reads = 1
+        while self._lines.held and self._reading and reads < _READS_A_TURN:
             self._receive()
-            if not (self._lines.held and self._reading):
-                break
+            reads += 1
 
     def _receive(self) -> None:
         try:
@@ -167,7 +169,7 @@ class Connection:
         except OSError as exc:
             self.close(type(exc).__name__)
             return
-        if ancillary or flags & socket.MSG_CTRUNC:
+        if ancillary or flags & _TRUNCATED:
             self._keep_descriptors(ancillary)
         if count == 0:
             self._end_of_input()
@@ -181,18 +183,16 @@ class Connection:
         if self._lost or self._ended:
             return
         self._corked, self._corked_bytes = [], 0
-        more = True
-        for _ in range(_LINES_A_TURN):
-            line = self._lines.next()
-            if line is None:
-                more = False
-                break
+        left = _LINES_A_TURN
+        while left and (line := self._lines.next()):
+            left -= 1
             if isinstance(line, TooLong):
                 self.session.refuse(line.reason)
             elif line.start < line.end:
                 self.session.receive(*line)
             if self._unsent or self._lost:
                 break
+        more = line is not None
         corked, self._corked = self._corked, None
         if corked and not self._lost:
             self._flush(corked)
@@ -201,11 +201,14 @@ class Connection:
 
     def _pace(self, *, more: bool) -> None:
         """Read on, or let others go first, or wait until our answers are read."""
+        if not more and not self._unsent:
+            self._read(on=True)
+            return
+        self._read(on=False)
         if more:
             self._lines.park()
-        self._read(on=not more and not self._unsent)
-        if more and not self._unsent and self._turn is None:
-            self._turn = self._loop.call_soon(self._cut)
+            if not self._unsent and self._turn is None:
+                self._turn = self._loop.call_soon(self._cut)
 
     def _end_of_input(self) -> None:
         if (line := self._lines.rest()) is not None:
@@ -218,7 +221,7 @@ class Connection:
             lost = self._send_or_hold(b"\n".join(messages) + b"\n")
         if lost:
             self._lose(lost)
-        else:
+        elif self._unsent:
             self._await_writable()
 
     def _send_or_hold(self, data: bytes) -> str | None:

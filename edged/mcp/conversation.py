@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeGuard
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from edged.errors import EdgedError, Overloaded
+from edged.errors import EdgedError, NotAllowed, Overloaded
 from edged.mcp import jsonrpc, trace
 from edged.mcp.asking import InputRequired
 from edged.mcp.catalog import Job, LogLevel, Principal
@@ -25,7 +25,7 @@ from edged.mcp.modern import SUBSCRIPTION_KEY, Meta
 from edged.mcp.request import Batch, InFlight, Outlet, Request, Shape
 from edged.mcp.revision import Revision
 from edged.mcp.schema import explain
-from edged.mcp.splice import Splices, Unspent, splice
+from edged.mcp.splice import LARGE_BYTES, Splices, Unspent, splice
 from edged.mcp.subscriptions import Listener, SubscriptionFilter
 from edged.mcp.tally import Tally
 
@@ -57,6 +57,9 @@ class Router(Protocol):
 
     def unlisten(self, listener: Listener) -> None:
         """Forget a listener."""
+
+    def refused(self, principal: Principal, what: str, why: str) -> None:
+        """Take note that somebody asked for what he may not; on any thread."""
 
 
 class _ParamsMeta(msgspec.Struct, frozen=True, gc=False):
@@ -93,7 +96,7 @@ class Conversation:
     def receive(self, buffer: bytes | bytearray, start: int = 0, end: int | None = None) -> None:
         """Take in the message at buffer[start:end], which may be reused when this returns."""
         end = len(buffer) if end is None else end
-        if spliced := splice(buffer, start, end):
+        if end - start >= LARGE_BYTES and (spliced := splice(buffer, start, end)):
             try:
                 self._receive(*spliced, end - start)
             except Unspent:
@@ -381,6 +384,9 @@ class Conversation:
             if not isinstance(outcome, BaseException):
                 return jsonrpc.result(request_id, call.shape.body(outcome))
             if isinstance(outcome, EdgedError):
+                if isinstance(outcome, NotAllowed):
+                    what = call.request.subject or call.request.method
+                    self._router.refused(self.principal, what, outcome.message)
                 return jsonrpc.result(request_id, call.shape.excuse(outcome))
             if isinstance(outcome, InputRequired):
                 return jsonrpc.result(request_id, self._router.ask_in_result(call, outcome))

@@ -137,7 +137,7 @@ def split_batch(text: bytes, depth_max: int) -> list[Raw]:
 
 def is_array(text: bytes) -> bool:
     """Whether the text can only be an array."""
-    return text[:1] == b"[" or text.lstrip()[:1] == b"["
+    return not text.startswith(b"{") and text.lstrip()[:1] == b"["
 
 
 def result(request_id: Id, body: object) -> bytes:

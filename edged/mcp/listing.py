@@ -10,7 +10,6 @@ import base64
 import binascii
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -27,8 +26,7 @@ ListName: TypeAlias = Literal["tools", "resources", "resource_templates", "promp
 _DISCOVER_TTL_MS: Final = 3_600_000  # what is discovered changes with the daemon's version alone
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     """Where the entries of a list come from, and how each looks."""
 
     shelf: Shelf[Any]

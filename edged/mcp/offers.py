@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, overload
 
@@ -125,8 +124,7 @@ class Icon(msgspec.Struct, frozen=True, kw_only=True):
     theme: Literal["light", "dark"] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
+class Job(msgspec.Struct, frozen=True, eq=False):
     """Work that outlives its request: a task for a client that knows tasks, else simply awaited.
 
     `run` may be called again from its start once questions are answered (see `asking`); it is not run again
@@ -151,8 +149,7 @@ Completer: TypeAlias = Callable[[Call, str, Mapping[str, str]], "Sequence[str] |
 """(call, what was typed, the other arguments so far) to every suggestion, best first; the first 100 are sent."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tool:
+class Tool(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, weakref=True):
     """One tool; its schemas are made from the Structs, once."""
 
     name: str
@@ -162,9 +159,11 @@ class Tool:
     handler: ToolHandler
     tier: Tier
     result: type[msgspec.Struct] | None = None
-    annotations: Annotations = field(default_factory=Annotations)
+    annotations: Annotations = msgspec.field(default_factory=Annotations)
     schema: dict[str, Any] | None = None
     """Listed as `inputSchema` in place of what `arguments` makes."""
+    frees: bool = False
+    """Whether it makes room on the disk: it may then run even where the disk has no room to record that it does."""
     needs_tasks: bool = False
     """Refuse callers that did not declare the tasks extension."""
     icons: tuple[Icon, ...] = ()
@@ -190,8 +189,7 @@ class Tool:
         return object_schema(self.result) if self.result else None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Resource:
+class Resource(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Something to read, by its URI."""
 
     uri: str
@@ -216,15 +214,14 @@ class Resource:
         return self.uri
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Template:
+class Template(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """A family of resources; `read` gets the variables' values, percent-decoded, and judges them."""
 
     uri_template: str
     name: str
     read: Callable[[Call, Mapping[str, str]], Body | Awaitable[Body]]
     tier: Tier
-    completers: Mapping[str, Completer] = field(default_factory=dict)
+    completers: Mapping[str, Completer] = msgspec.field(default_factory=dict)
     """By variable."""
     title: str = ""
     description: str = ""
@@ -250,8 +247,7 @@ class Template:
         return UriTemplate(self.uri_template)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Argument:
+class Argument(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One argument of a prompt; always a string."""
 
     name: str
@@ -261,8 +257,7 @@ class Argument:
     completer: Completer | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The opening of a conversation, chosen by a person; `get` gets the arguments given, all of them known."""
 
     name: str
@@ -280,8 +275,7 @@ class Prompt:
         return self.name
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Method:
+class Method(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A request of our own beside MCP's, named like `edged/mapping/register`; its result is a Struct."""
 
     params: type[msgspec.Struct]

@@ -6,12 +6,13 @@ Source: schema/<revision>/schema.json and the changelog of each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+from msgspec.structs import replace
 
-@dataclass(frozen=True, kw_only=True)
-class Revision:
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
     """One published revision of MCP."""
 
     version: str

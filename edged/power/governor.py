@@ -70,6 +70,16 @@ def level(rule: Rule, watch: Watch) -> int:
     return next((s.level for s in rule.steps if s.level > reached), reached)
 
 
+def bands(rules: Sequence[Rule], state: State) -> dict[str, str]:
+    """The worst band of each cause that is in one, whichever of them decides."""
+    reached = [(level(rule, state[rule.reading]), rule) for rule in rules if rule.reading in state]
+    found: dict[str, str] = {}
+    for worst, rule in sorted(reached, key=lambda pair: pair[0]):
+        if worst:
+            found[rule.cause] = next(each.band for each in rule.steps if each.level == worst)
+    return found
+
+
 def _watch(rule: Rule, before: Watch, reading: Reading | None, now: float, dwell_s: float) -> Watch:
     value = reading.value if reading is not None else None
     if value is None:

@@ -17,7 +17,7 @@ from edged.power.boards import Library, Match
 from edged.power.calm import calm
 from edged.power.config import PowerConfig
 from edged.power.forecast import Outlook
-from edged.power.governor import NOTHING, State, step
+from edged.power.governor import NOTHING, State, bands, step
 from edged.power.ledger import Ledger
 from edged.power.outlooks import Outlooks
 from edged.power.readings import Reading, Sample, value
@@ -128,6 +128,10 @@ class Power:
             to_empty=self._outlook.to_empty(),
             unknown=[*self._unknown(), *(f"source {name}: hangs" for name in sorted(self._sampler.hung))],
         )
+
+    def bands(self) -> dict[str, str]:
+        """The band of each cause that is in one, whichever of them decides."""
+        return bands(self._rules, self._state)
 
     def close(self) -> None:
         """End the thread and let go of the sensors."""

@@ -10,6 +10,7 @@ JSON: Final = "application/json"
 DEVICE: Final = "edged://device"
 METRICS: Final = "edged://metrics"
 CONFIG: Final = "edged://config"
+AUDIT: Final = "edged://audit"
 MODEL: Final = "edged://models/{name}"
 LABELS: Final = "edged://models/{name}/labels"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -36,8 +35,7 @@ from edged.tools.readings import Sample
 from edged.tools.uris import labels_uri, model_uri
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rooms:
+class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     """What the view asks, each time anew."""
 
     limits: Callable[[], Limits]

@@ -6,8 +6,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from edged import config, daemon
+from edged import config
+from edged.daemon import process
 from tests.rig import everything
 
 if __name__ == "__main__":
-    sys.exit(daemon.main(partial(config.load, Path(sys.argv[1])), [everything.offer]))
+    sys.exit(process.main(partial(config.load, Path(sys.argv[1])), [everything.offer]))

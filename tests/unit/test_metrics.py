@@ -42,6 +42,29 @@ def test_times_past_either_end_are_kept_at_the_end(ms: float) -> None:
     assert 0.0 <= histogram.quantile_ms(1.0) <= LARGEST_US / 1e3
 
 
+@given(st.lists(DURATIONS_MS, max_size=50), st.lists(DURATIONS_MS, min_size=1, max_size=50))
+def test_what_came_since_a_mark_is_told_without_what_was_before(
+    before: list[float], after: list[float]
+) -> None:
+    both, alone = Histogram(), Histogram()
+    for ms in before:
+        both.record(ms)
+    mark = both.mark()
+    for ms in after:
+        both.record(ms)
+        alone.record(ms)
+    told = both.since(mark, 0.5, 0.99)
+    assert told is not None
+    assert told == pytest.approx((alone.quantile_ms(0.5), alone.quantile_ms(0.99)), rel=1 / 31, abs=1e-3)
+
+
+def test_nothing_is_told_of_a_time_without_events() -> None:
+    histogram = Histogram()
+    histogram.record(5.0)
+    assert histogram.since(histogram.mark(), 0.5) is None
+    assert histogram.since(None, 0.5) == (histogram.quantile_ms(0.5),)
+
+
 def test_a_tally_counts_by_name() -> None:
     tally = Tally()
     tally.add("answered")

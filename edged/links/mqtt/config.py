@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from edged.links.mqtt.address import Address
+from edged.links.mqtt.state_config import StateConfig
+from edged.links.spool.config import SpoolConfig
 
 BrokerUrl = Annotated[
     str, Meta(pattern=r"^((mqtt|mqtts|ws|wss)://[^\s/@]+(/\S*)?|unix:///\S+)$(?!\n)", max_length=1024)
@@ -94,6 +96,9 @@ class MqttConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Bytes of answers kept for that, of all clients. Default: a few pictures and many figures."""
     message_max_bytes: Annotated[int, Meta(ge=4096, le=268_435_456)] = 1024 * 1024
     """The largest MCP message taken. Default: as large as a packet."""
+
+    state: StateConfig = StateConfig()
+    spool: SpoolConfig = SpoolConfig()
 
     def __post_init__(self) -> None:
         """Raises ValueError for what the fields allow one by one."""

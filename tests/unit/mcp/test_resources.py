@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from typing import Any
 
 import pytest
 from mcp_types import methods
+from msgspec.structs import replace
 
 from edged.mcp.catalog import Tier
 from edged.mcp.config import McpConfig
@@ -188,7 +188,7 @@ class TestPages:
         catalog = desk._server.catalog
         text = catalog.resources.get("test://text")
         assert text is not None
-        catalog.put(dataclasses.replace(text, description="another"))
+        catalog.put(replace(text, description="another"))
         assert desk.ask_modern("resources/list")["result"]["resources"] != before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from typing import Any, cast
@@ -302,7 +301,7 @@ class TestToolCalls:
         offered = catalog()
         tool = offered.tools.get("echo")
         assert tool is not None
-        offered.put(dataclasses.replace(tool, arguments=cast("type[msgspec.Struct]", complex | Blob)))
+        offered.put(msgspec.structs.replace(tool, arguments=cast("type[msgspec.Struct]", complex | Blob)))
         desk = Desk(Server(offered, INFO))
         assert call(desk, "echo", {"text": LARGE})["error"] == {"code": -32603, "message": "internal error"}
         assert len(caplog.records) == 1

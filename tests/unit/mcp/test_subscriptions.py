@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edged.mcp.catalog import Catalog, Tier
 from edged.mcp.config import McpConfig
@@ -122,7 +122,7 @@ def test_what_has_risen_above_the_peers_tier_is_told_no_more(desk: Desk, offered
     listen(desk, "s", resourceSubscriptions=["test://text"])
     text = offered.resources.get("test://text")
     assert text is not None
-    offered.put(dataclasses.replace(text, tier=Tier.OPERATOR))
+    offered.put(replace(text, tier=Tier.OPERATOR))
     before = len(desk.sent)
     offered.updated("test://text")
     assert len(desk.sent) == before

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edged.limits import UNCONSTRAINED, Limits
 from edged.power.bands import ALLOWED, BATTERY, COMMON, Rule, Trigger, heat
 from edged.power.governor import NOTHING, State, level, step
+from edged.power.governor import bands as bands_of
 from edged.power.readings import Reading
 from tests.rig import board_oracle
 
@@ -130,6 +131,14 @@ def test_the_tightest_of_all_counts_and_the_words_name_reading_and_band() -> Non
     assert limits.reason == (
         "low: battery.reserve fell to 15 %; back beyond 25 % for the dwell time; also heat warm"
     )
+
+
+def test_every_cause_has_its_band_though_only_the_tightest_decides() -> None:
+    other = DIE._replace(reading="heat.other")
+    reads = sample(heat_die=69.0, heat_other=75.0, battery_reserve=15.0)
+    state, _ = step([DIE, other, CELL], NOTHING, reads, 0.0)
+    assert bands_of([DIE, other, CELL], state) == {"heat": "hot", "battery": "low"}
+    assert bands_of([DIE, CELL], NOTHING) == {}
 
 
 def test_limits_stay_equal_while_the_band_does() -> None:

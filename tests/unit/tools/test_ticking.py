@@ -4,24 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from edged.tools.ticking import Ticker
-
-
-class FastLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock jumps to the next timer, and counts the jumps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 100.25
-        self.wakeups = 0
-
-    def time(self) -> float:
-        return self.now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined] # the loop's own queues
-            self.now = max(self.now, self._scheduled[0]._when)  # type: ignore[attr-defined] # likewise
-            self.wakeups += 1
-        super()._run_once()  # type: ignore[misc] # BaseEventLoop has it
+from tests.rig.fastloop import FastLoop
 
 
 class World:
@@ -49,7 +32,7 @@ class World:
 
 
 def run(test: Callable[[World, FastLoop], Awaitable[None]]) -> None:
-    loop = FastLoop()
+    loop = FastLoop(100.25)
 
     async def main() -> None:
         world = World()

@@ -59,7 +59,7 @@ def test_a_hostile_client_neither_grows_us_nor_keeps_others_waiting(seed: int) -
             status = link.status
             assert status.clients <= 2
             assert status.openings <= OPENINGS_MAX
-            assert link._answers.bytes <= CONFIG.repeat_max_bytes
+            assert link._office.answers.bytes <= CONFIG.repeat_max_bytes
             assert "tools" in (await honest.ask("tools/list"))["result"]  # its handshake still holds
 
     logging.disable(logging.ERROR)
