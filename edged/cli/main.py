@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     keyparser.attest(commands)
     auditparser.audit(commands)
     mqttparser.mqtt(commands)
+    _watching(commands)
     return top
 
 
@@ -194,6 +195,20 @@ def _hardware(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action.add_argument("--config", default=None, metavar="FILE", help="the config to find [power] in")
         action.add_argument("--json", action="store_true", help="print as JSON")
         action.set_defaults(run=f"edged.cli.hardware:{'show' if action is profile else 'probe'}")
+
+
+def _watching(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    top = commands.add_parser("top", help="watch the device: heat, battery, limits, queues, latency")
+    top.add_argument("--once", action="store_true", help="print one frame and end")
+    top.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="between two frames (default 1)"
+    )
+    top.set_defaults(run="edged.cli.top:top")
+    why = commands.add_parser("why", help="say in words why it is slow, hot or failing")
+    why.add_argument("model", nargs="?", metavar="MODEL", help="only this model (default: all)")
+    why.set_defaults(run="edged.cli.why:why")
+    for command in (top, why):
+        _connection(command, table=True)
 
 
 def _connection(command: argparse.ArgumentParser, *, table: bool) -> None:
