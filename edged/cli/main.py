@@ -209,6 +209,7 @@ def _watching(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     why.set_defaults(run="edged.cli.why:why")
     for command in (top, why):
         _connection(command, table=True)
+        mqttparser.across(command)
 
 
 def _connection(command: argparse.ArgumentParser, *, table: bool) -> None:
