@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from edged import __version__
-from edged.cli import auditparser, keyparser
+from edged.cli import auditparser, keyparser, mqttparser
 from edged.errors import BadConfig, EdgedError
 
 DEFAULT_CONFIG = "/etc/edged/edged.toml"
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     keyparser.enrol(commands)
     keyparser.attest(commands)
     auditparser.audit(commands)
+    mqttparser.mqtt(commands)
     _watching(commands)
     return top
 
@@ -104,8 +105,10 @@ def _client(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "stdio", help="connect standard input and output to the daemon, for MCP hosts"
     )
     stdio.set_defaults(run="edged.cli.connection:stdio")
-    for command in (status, call, stdio):
-        _connection(command, table=command is not stdio)
+    for command in (status, call):
+        _connection(command, table=True)
+        mqttparser.across(command)
+    _connection(stdio, table=False)
 
 
 def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -145,6 +148,7 @@ def _resources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for action in (ls, read):
         action.set_defaults(run=f"edged.cli.resources:{'ls' if action is ls else 'read'}")
         _connection(action, table=True)
+        mqttparser.across(action)
 
 
 def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -161,6 +165,7 @@ def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for action in (ls, get):
         action.set_defaults(run=f"edged.cli.prompts:{'ls' if action is ls else 'get'}")
         _connection(action, table=True)
+        mqttparser.across(action)
 
 
 def _kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -204,6 +209,7 @@ def _watching(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     why.set_defaults(run="edged.cli.why:why")
     for command in (top, why):
         _connection(command, table=True)
+        mqttparser.across(command)
 
 
 def _connection(command: argparse.ArgumentParser, *, table: bool) -> None:

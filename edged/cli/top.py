@@ -1,4 +1,4 @@
-"""`edged top`: the device, watched. Asks over the Unix socket once a frame; q ends it."""
+"""`edged top`: the device, watched. Asks once a frame; q ends it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from edged.cli.call import checked
-from edged.cli.connection import client
+from edged.cli.connection import caller
 from edged.cli.dashboard import BARS, PLAIN_BARS, History, frame
 from edged.cli.resources import document
 from edged.cli.tables import WIDTH, show
-from edged.links.unix_client import UnixClient
+from edged.mcp.client import Caller
 
 METRICS = "edged://metrics"
 QUIT = frozenset({"q", "Q", "\x03", "\x04"})
@@ -32,7 +32,7 @@ def top(arguments: argparse.Namespace) -> int:
     """Print a frame, or keep one up to date until q is pressed."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     bars = BARS if "utf" in console.encoding.lower() else PLAIN_BARS
-    with client(arguments) as device:
+    with caller(arguments) as device:
         if arguments.json:
             status, metrics = _look(device)
             show({"status": status, "metrics": metrics}, as_json=True)
@@ -43,7 +43,7 @@ def top(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _watch(device: UnixClient, console: Console, bars: str, interval_s: float) -> None:
+def _watch(device: Caller, console: Console, bars: str, interval_s: float) -> None:
     history = History()
     with (
         _keys() as keys,
@@ -57,13 +57,13 @@ def _watch(device: UnixClient, console: Console, bars: str, interval_s: float) -
             live.update(_frame(device, console, history, bars), refresh=True)
 
 
-def _frame(device: UnixClient, console: Console, history: History, bars: str) -> RenderableType:
+def _frame(device: Caller, console: Console, history: History, bars: str) -> RenderableType:
     status, metrics = _look(device)
     history.look(status, metrics)
     return frame(status, metrics, history, bars=bars, width=console.width)
 
 
-def _look(device: UnixClient) -> tuple[dict[str, Any], dict[str, Any]]:
+def _look(device: Caller) -> tuple[dict[str, Any], dict[str, Any]]:
     return checked(device.call_tool("device_status", {})), document(device, METRICS)
 
 

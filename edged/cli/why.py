@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from edged.cli.call import checked
-from edged.cli.connection import client
+from edged.cli.connection import caller
 from edged.cli.tables import show
 
 
 def why(arguments: argparse.Namespace) -> int:
     """Print what the device's own figures and last events say."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         answer = device.call_tool("why", {"model": arguments.model} if arguments.model else {})
         found = checked(answer)
     if arguments.json:
