@@ -55,17 +55,16 @@ class History:
 
     def last(self, name: str) -> float | None:
         """Its newest figure."""
-        newest: float | None = next(reversed(self.of(name)), None)
-        return newest
+        return next(reversed(self.of(name)), None)
 
     def _rate(self, model: Status, now: float) -> float | None:
         """Answers a second since the look before."""
+        answered: int = model["answered"]
         before = self._answered.get(model["name"])
-        self._answered[model["name"]] = model["answered"], now
+        self._answered[model["name"]] = answered, now
         if before is None or now <= before[1]:
             return None
-        rate_hz: float = max(0.0, (model["answered"] - before[0]) / (now - before[1]))
-        return rate_hz
+        return max(0.0, (answered - before[0]) / (now - before[1]))
 
     def _add(self, name: str, figure: float | None) -> None:
         self.series.setdefault(name, deque(maxlen=KEPT)).append(figure)

@@ -30,7 +30,9 @@ class PowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     """What does it, without a shell; the daemon's user must be allowed to (docs/owner.md)."""
     sample_interval_s: Seconds = 2.0
-    """Between two looks while anything is limited, or close to it."""
+    """Between two looks while anything is limited."""
+    near_interval_s: Seconds = 3.0
+    """Between two looks while nothing is limited, but close to it: one wakeup a second."""
     calm_interval_s: Seconds = 5.0
     """Between two looks while nothing is near a band: three wakeups each, so below one a second."""
     dwell_s: Seconds = 60.0

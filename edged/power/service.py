@@ -201,8 +201,11 @@ class Power:
             self._rules = boards.rules(self._match.board, self.sample)
 
     def _interval_s(self) -> float:
-        waits = calm(self._rules, self._policy.state, self.sample)
-        return self._config.calm_interval_s if waits else self._config.sample_interval_s
+        config = self._config
+        if calm(self._rules, self._policy.state, self.sample):
+            return config.calm_interval_s
+        limited = self._limits.value != UNCONSTRAINED
+        return config.sample_interval_s if limited else min(config.calm_interval_s, config.near_interval_s)
 
     def _adopt(self, limits: Limits, now: float) -> None:
         """Hand on what changed, once, with one line in the log.

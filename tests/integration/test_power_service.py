@@ -193,7 +193,7 @@ def test_without_governing_everything_is_read_and_nothing_limited(tmp_path: Path
 
 def test_it_looks_seldom_while_calm_and_often_near_a_band(tmp_path: Path) -> None:
     async def act(power: Power, board: Board) -> None:
-        for celsius, interval_s in ((50, 5.0), (58.9, 5.0), (59.1, 2.0), (80, 2.0)):
+        for celsius, interval_s in ((50, 5.0), (58.9, 5.0), (59.1, 3.0), (80, 2.0)):
             board.heat(celsius)
             await power.look()
             assert power._interval_s() == interval_s, celsius
