@@ -20,7 +20,7 @@ WORKSHOPS = {"build", "demo", "packaging"}
 """Folders inside them that only a checkout needs."""
 SUFFIXES = {
     *(".toml", ".tflite", ".npz", ".txt", ".md", ".rules"),
-    *(".service", ".socket", ".sysusers", ".tmpfiles"),
+    *(".service", ".socket", ".sysusers", ".tmpfiles", ".conf", ".acl"),
 }
 
 
