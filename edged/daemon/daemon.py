@@ -34,9 +34,10 @@ from edged.power.service import Power
 from edged.tasks import Latest, OneThread, supervise
 from edged.tools import device, selftest
 from edged.tools.arguments import Sources
-from edged.tools.documents import ConfigDocument, config_document
+from edged.tools.documents import ConfigDocument, NetworkDocument, config_document
 from edged.tools.mappings import Mappings
 from edged.tools.models import ModelTools
+from edged.tools.network import NO_BROKERS
 from edged.tools.readings import Gauge
 from edged.tools.serving import Serving
 from edged.tools.showing import Showing
@@ -76,6 +77,7 @@ class Daemon:
         self._power = self._make_power()
         self._models = Models(config, self._limits, self._disk)
         self._waiting: frozenset[str] = frozenset()
+        self._network: Network | None = None
         catalog, mappings = Catalog(), Mappings()
         sources = Sources(mappings, config.inference.input_roots, config.inference.image_max_bytes)
         self._serving = Serving(self._models.open_library, self._disk, catalog, sources, self._models.start)
@@ -84,7 +86,11 @@ class Daemon:
         )
         catalog.put(
             *device.tools(
-                lambda: self._limits.value, self._power, lambda: self._serving.engine, self._serving.status
+                lambda: self._limits.value,
+                self._power,
+                lambda: self._serving.engine,
+                self._serving.status,
+                lambda: self._network_shown().state,
             ),
             *ModelTools(self._showing.follow(self._serving), sources, lambda: self._limits.value).tools(),
             selftest.tool(self._serving),
@@ -128,16 +134,20 @@ class Daemon:
         services = {"watchdog": _feed_watchdog, "power": self._power.run, "ticker": self._showing.ticker.run}
         for socket in self._links.values():
             socket.open()
-        links: dict[str, UnixLink | HttpLink | Network] = {**self._links, **self._network()}
+        self._network = self._make_network()
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(supervise(name, run), name=name) for name, run in services.items()]
-            for name, link in links.items():
+            for name, link in self._links.items():
                 group.create_task(supervise(name, link.run), name=name)
+            if self._network:
+                group.create_task(self._network.run(), name="network")  # supervises its own services
             try:
                 yield
             finally:
-                for link in links.values():
+                for link in self._links.values():
                     link.close()
+                if self._network:
+                    self._network.close()
                 for service in reversed(running):
                     service.cancel()
 
@@ -152,10 +162,10 @@ class Daemon:
         http = HttpLink(inherited.get("http") or config.http_socket, server, self._access, config.http)
         return {"unix": unix, "http": http}
 
-    def _network(self) -> dict[str, Network]:
+    def _make_network(self) -> Network | None:
         """The connections to brokers, where there are any."""
         if not self._config.mqtt.enabled:
-            return {}
+            return None
         memory.with_openssl()
         from edged.daemon.network import Network  # noqa: PLC0415 - the MQTT client comes with its first broker
         from edged.tools.telemetry import Sources  # noqa: PLC0415 - likewise
@@ -172,7 +182,10 @@ class Daemon:
         )
         network = Network(self._config, self._server, self._access, self._limits, sources, _wall_s)
         self._showing.on_refresh = network.state.nudge
-        return {"mqtt": network}
+        return network
+
+    def _network_shown(self) -> NetworkDocument:
+        return self._network.document() if self._network else NO_BROKERS
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""
@@ -217,6 +230,7 @@ class Daemon:
             inference=self._models.status,
             clock=monotonic,
             sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
+            network=self._network_shown,
         )
 
     def _config_shown(self) -> ConfigDocument:

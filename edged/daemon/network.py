@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from edged.config import Config
 from edged.errors import BadConfig
 from edged.limits import Limits
+from edged.links.mqtt.address import Address
 from edged.links.mqtt.management import Management
 from edged.links.mqtt.service import McpService
 from edged.links.mqtt.sharing import Sender
@@ -21,6 +22,8 @@ from edged.links.spool.service import Spool
 from edged.mcp.access import Access
 from edged.mcp.server import Server
 from edged.tasks import Latest, OneThread, supervise
+from edged.tools.documents import NetworkDocument
+from edged.tools.network import network_document
 from edged.tools.telemetry import Sources, Telemetry, identify
 
 DESCRIPTION: Final = (
@@ -44,6 +47,7 @@ class Network:
         wall_s: Callable[[], float],
     ) -> None:
         mqtt = config.mqtt
+        self._brokers = [Address.parse(url).url for url in mqtt.brokers]
         device = mqtt.id or socket.gethostname()
         me = identify(device)
         try:
@@ -83,6 +87,14 @@ class Network:
     def close(self) -> None:
         """Let `run` end."""
         self._stopping.set()
+
+    def document(self) -> NetworkDocument:
+        """How it all is."""
+        connections = {
+            "mcp": self._mcp.connection.health,
+            "management": self._management.connection.health,
+        }
+        return network_document(self._brokers, connections, self._mcp.link.status, self._spool.status())
 
     def _evicted(self) -> int:
         return sum(self._spool.status().lost.values())

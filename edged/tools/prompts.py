@@ -16,7 +16,7 @@ from edged.mcp.catalog import Argument, Call, Link, Prompt, PromptMessage, Text,
 from edged.tools import diagnosis, trying
 from edged.tools.diagnosis import Figures, Finding
 from edged.tools.documents import ModelDocument
-from edged.tools.uris import DEVICE, JSON, METRICS
+from edged.tools.uris import DEVICE, JSON, METRICS, NETWORK
 from edged.tools.view import View
 
 MAX_FINDINGS: Final = 6
@@ -28,6 +28,7 @@ Suggestions: TypeAlias = Sequence[str] | Awaitable[Sequence[str]]
 LINKS: Final[Mapping[str, tuple[str, str]]] = {
     DEVICE: ("device", "The board, its readings, limits and why"),
     METRICS: ("metrics", "Answers, errors and times of every model"),
+    NETWORK: ("network", "Brokers, who calls over them, and what has not been told"),
 }
 
 
@@ -111,7 +112,13 @@ class Prompts:
         name = given.get("model")
         models = [self._view.model(one) for one in ([name] if name else sorted(self._view.models))]
         metrics = self._view.metrics()
-        figures = Figures(self._view.device(), models, metrics.memory_bytes, metrics.memory_budget_bytes)
+        figures = Figures(
+            self._view.device(),
+            models,
+            metrics.memory_bytes,
+            metrics.memory_budget_bytes,
+            self._view.network().troubles,
+        )
         findings = what.look(figures)
         links = dict.fromkeys(finding.uri for finding in findings[:MAX_FINDINGS])
         walk = Walk(

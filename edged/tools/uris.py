@@ -9,6 +9,7 @@ JSON: Final = "application/json"
 
 DEVICE: Final = "edged://device"
 METRICS: Final = "edged://metrics"
+NETWORK: Final = "edged://network"
 CONFIG: Final = "edged://config"
 MODEL: Final = "edged://models/{name}"
 LABELS: Final = "edged://models/{name}/labels"

@@ -25,6 +25,7 @@ from edged.tools.documents import (
     MetricsDocument,
     ModelDocument,
     ModelLine,
+    NetworkDocument,
     VariantPart,
     VersionPart,
     loaded_of,
@@ -46,6 +47,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     """Monotonic seconds."""
     sample: Callable[[], Sample]
     """What was read of the board."""
+    network: Callable[[], NetworkDocument]
 
 
 class View:
@@ -126,6 +128,10 @@ class View:
             loaded={name: loaded_of(name, status) for name in names},
             work={name: work_of(name, status) for name in names},
         )
+
+    def network(self) -> NetworkDocument:
+        """How the device is on the network."""
+        return self._rooms.network()
 
     def _installed(self, name: str) -> Installed:
         if (installed := self.models.get(name)) is None:

@@ -24,6 +24,7 @@ from edged.links.mqtt.messages import Peek
 from edged.links.mqtt.outbox import Outbox
 from edged.links.mqtt.peer import JSON, Asked, Peer
 from edged.links.mqtt.results import Held, Results
+from edged.links.mqtt.status import McpStatus
 from edged.links.mqtt.topics import Kind, Topics, check_id
 from edged.links.mqtt.values import (
     DEFAULT_LIMIT_BYTES,
@@ -46,28 +47,6 @@ SWEEP_S: Final = 30.0
 _REFUSE_EVERY_S: Final = 0.1
 _INITIALIZED: Final = "notifications/initialized"
 _INITIALIZE: Final = "initialize"
-
-
-class McpStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How MCP over MQTT is."""
-
-    server_id: str
-    server_name: str
-    boot_id: str
-    identity: str
-    """offline, serving, asking (whether another device of this id lives), or yielded (to one that does)."""
-    rival: str | None
-    """The boot id of that other device."""
-    conflicts: int
-    access: str
-    """Whether the broker guards its topics: guarded, trusted, open, or unproven."""
-    clients: int
-    openings: int
-    """Handshakes on the control topic that nobody has gone on with."""
-    answers_kept: int
-    results_kept: int
-    counts: dict[str, int]
-    """Messages that were not answered as usual, by why."""
 
 
 class McpLink:

@@ -30,7 +30,7 @@ class Commits:
         self.groups = 0
         """Transactions so far."""
         self.trouble: StorageError | None = None
-        """Why the last transaction failed; None since one succeeded."""
+        """Why the file could not be opened, or the last transaction failed; None since it went well."""
 
     async def commit(self, change: Change) -> None:
         """Return when it is on the disk; raises StorageError where it is not, Overloaded where too much waits."""

@@ -10,17 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from edged.errors import Rejected, StorageError
 from edged.links.mqtt.values import Publication, Publisher, Subscription, Terms
 from edged.links.spool import packing, policy
 from edged.links.spool.commits import Commits
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.drain import IDLE_S, Drain
-from edged.links.spool.state import Acked, Change, Expire, Page, Put, Report, Total
+from edged.links.spool.state import Acked, Change, Expire, Page, Put, Report
+from edged.links.spool.status import SpoolStatus
 from edged.links.spool.table import Table
-from edged.links.spool.values import Kind, Record
+from edged.links.spool.values import Record
 from edged.tasks import OneThread
 
 _log = logging.getLogger(__name__)
@@ -30,32 +29,6 @@ _ACKNOWLEDGED: Final = {
     "broker": "broker: what it takes and forgets is lost, for no fleet manager acknowledges",
     "end-to-end": "fleet: kept until its manager acknowledges it",
 }
-
-
-class SpoolStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the spool holds, and why it holds it."""
-
-    spool: str
-    """Names this file among all the device ever had; empty before it was opened."""
-    records: dict[Kind, Total]
-    budget_bytes: int
-    acknowledged_by: str
-    """broker or fleet, and what that means."""
-    held_by: str
-    """Why nothing leaves although something is there; empty otherwise."""
-    sent: int
-    """Messages the broker has taken since the start."""
-    refused: dict[str, int]
-    """Likewise refused, by reason code."""
-    lost: dict[str, int]
-    """Telemetry that will never be sent, since this spool was begun, by reason: evicted, expired."""
-    spent_bytes: int
-    """Sent in the present day (UTC)."""
-    daily_bytes: int | None
-    fleet_heard_s_ago: float | None
-    """Since the fleet manager last acknowledged something; None before it has."""
-    disk: str
-    """ok, or what is wrong with it."""
 
 
 class Spool:
@@ -179,7 +152,12 @@ class Spool:
     async def _open(self) -> asyncio.AbstractEventLoop:
         """Read the file once; from then on the spool's own clock runs."""
         if self._loop is None:
-            await self._thread.run(self._table.open)
+            try:
+                await self._thread.run(self._table.open)
+            except StorageError as exc:
+                self._commits.trouble = exc
+                raise
+            self._commits.trouble = None
         if self._loop is None:  # nobody else came first
             self._loop = asyncio.get_running_loop()
             state = self._table.state
