@@ -14,6 +14,7 @@ from edged.checking import Problem, parse
 from edged.errors import BadConfig
 from edged.inference.config import InferenceConfig
 from edged.jobs import JobsConfig
+from edged.keys.config import KeysConfig
 from edged.links.config import HttpConfig, UnixConfig
 from edged.links.mqtt.config import MqttConfig
 from edged.mcp.config import AccessConfig, McpConfig
@@ -57,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jobs: JobsConfig = JobsConfig()
     inference: InferenceConfig = InferenceConfig()
     power: PowerConfig = PowerConfig()
+    keys: KeysConfig = KeysConfig()
     log: LogConfig = LogConfig()
 
     @property

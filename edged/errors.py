@@ -12,7 +12,8 @@
     │   ├── WrongHash         bytes that are not the ones named
     │   ├── TooLarge          over a cap, which the message names
     │   ├── NotFound          no such tool, model, version, handle or path
-    │   └── NotAllowed        above the peer's tier, or outside the configured roots
+    │   ├── NotAllowed        above the peer's tier, or outside the configured roots
+    │   └── NotEnrolled       the device does not know yet whom to believe
     ├── Refused               retry after `retry_after_s`
     │   ├── Overloaded        the queue is full
     │   ├── Throttled         the current Limits forbid it
@@ -23,6 +24,7 @@
     │   ├── BadOutput         NaN or infinity in an output tensor
     │   ├── KeysUnavailable   what holds the keys is absent, busy or hung: it may come back
     │   ├── KeysReplaced      another TPM than the one enrolled, or a cleared one: the files are kept
+    │   ├── KeysStale         an older state of the disk than the last one committed
     │   ├── KeysCorrupt       a key blob or the keystore is damaged
     │   └── KeysPolicy        the machine's measured state is not the one the keys are bound to
     ├── StorageError          the disk refused: full, read-only, damaged
@@ -100,6 +102,10 @@ class NotAllowed(Rejected):
     """Above the peer's tier, or outside what the config allows."""
 
 
+class NotEnrolled(Rejected):
+    """Nobody is trusted before `edged enrol`; every bundle of a fleet is refused."""
+
+
 class Refused(EdgedError):
     """Right request, wrong moment."""
 
@@ -150,6 +156,10 @@ class KeysUnavailable(DeviceError):
 
 class KeysReplaced(DeviceError):
     """What holds the keys is not what this device was enrolled with; nothing is overwritten."""
+
+
+class KeysStale(DeviceError):
+    """The state on the disk is older than the last one committed; nothing is overwritten."""
 
 
 class KeysCorrupt(DeviceError):

@@ -20,11 +20,11 @@ ECHO = types.Tool(
 )
 
 
-async def _list(_context: Any, _params: Any) -> types.ListToolsResult:
+async def list_tools(_context: Any, _params: Any) -> types.ListToolsResult:
     return types.ListToolsResult(tools=[ECHO])
 
 
-async def _call(_context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+async def answer_call(_context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
     text = str((params.arguments or {})["text"])
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=text)], structured_content={"text": text}
@@ -33,7 +33,7 @@ async def _call(_context: Any, params: types.CallToolRequestParams) -> types.Cal
 
 async def serve(stream: anyio.abc.SocketStream) -> None:
     """One connection, until the client hangs up."""
-    server: Server[Any] = Server("echo", on_list_tools=_list, on_call_tool=_call)
+    server: Server[Any] = Server("echo", on_list_tools=list_tools, on_call_tool=answer_call)
     read_in, read_out = anyio.create_memory_object_stream[SessionMessage | Exception](32)
     write_in, write_out = anyio.create_memory_object_stream[SessionMessage](32)
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from edged import __version__
+from edged.cli import auditparser, keyparser
 from edged.errors import BadConfig, EdgedError
 
 DEFAULT_CONFIG = "/etc/edged/edged.toml"
@@ -57,6 +58,10 @@ def parser() -> argparse.ArgumentParser:
     _prompts(commands)
     _kernels(commands)
     _hardware(commands)
+    keyparser.keys(commands)
+    keyparser.enrol(commands)
+    keyparser.attest(commands)
+    auditparser.audit(commands)
     return top
 
 

@@ -6,7 +6,7 @@ All of it blocks: it is called on the keys' thread.
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -35,6 +35,17 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The parent's TPM name; empty where there is none."""
 
 
+class NativeKey(NamedTuple):
+    """A key inside the TPM, as OpenSSL's provider for it takes it."""
+
+    pem: bytes
+    """TSS2 PRIVATE KEY: of use in this TPM alone."""
+    password: str
+    """What the TPM is shown; of use for this key alone, for the provider shows it in the clear on the bus."""
+    public: bytes
+    """DER SubjectPublicKeyInfo."""
+
+
 class Backend(Protocol):
     """Raises KeysUnavailable, KeysReplaced, KeysCorrupt or KeysPolicy (`edged.errors`)."""
 
@@ -46,8 +57,18 @@ class Backend(Protocol):
     def device(self) -> bytes:
         """What tells this board or TPM from another (the SRK's name, a board serial's hash)."""
 
+    def authorise(self, secret: bytes) -> None:
+        """Show the secret of this enrolment, before keys are made or used and before anything is written.
+
+        16 bytes or more, kept sealed by the caller (not the root secret, which rotates; one beside it). Keys,
+        `advance`, `set_record` and `extend` obey to it alone; reading needs none. Ignored where nothing is guarded.
+        """
+
+    def forget(self) -> None:
+        """Remove the counter, record and anchor of an earlier enrolment, whose secret is gone; before a new one."""
+
     def seal(self, secret: bytes) -> Sealed:
-        """Up to 128 bytes, for this backend alone."""
+        """Up to 120 bytes, for this backend alone."""
 
     def unseal(self, sealed: Sealed) -> bytes:
         """The secret again."""
@@ -62,7 +83,10 @@ class Backend(Protocol):
         """ECDSA over a SHA-256 digest: r and s, 32 bytes each, big-endian."""
 
     def counter(self) -> int:
-        """The monotonic commit counter, made where there is none. It may jump upward, and never goes back."""
+        """The monotonic commit counter; 0 where there is none and none can be made before `authorise`.
+
+        It may jump upward, and never goes back.
+        """
 
     def advance(self) -> int:
         """Raise the counter by one; its new value. Never repeated by itself after an error: read `counter` first."""

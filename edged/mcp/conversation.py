@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeGuard
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from edged.errors import EdgedError, Overloaded
+from edged.errors import EdgedError, NotAllowed, Overloaded
 from edged.mcp import jsonrpc, trace
 from edged.mcp.asking import InputRequired
 from edged.mcp.catalog import Job, LogLevel, Principal
@@ -57,6 +57,9 @@ class Router(Protocol):
 
     def unlisten(self, listener: Listener) -> None:
         """Forget a listener."""
+
+    def refused(self, principal: Principal, what: str, why: str) -> None:
+        """Take note that somebody asked for what he may not; on any thread."""
 
 
 class _ParamsMeta(msgspec.Struct, frozen=True, gc=False):
@@ -381,6 +384,9 @@ class Conversation:
             if not isinstance(outcome, BaseException):
                 return jsonrpc.result(request_id, call.shape.body(outcome))
             if isinstance(outcome, EdgedError):
+                if isinstance(outcome, NotAllowed):
+                    what = call.request.subject or call.request.method
+                    self._router.refused(self.principal, what, outcome.message)
                 return jsonrpc.result(request_id, call.shape.excuse(outcome))
             if isinstance(outcome, InputRequired):
                 return jsonrpc.result(request_id, self._router.ask_in_result(call, outcome))

@@ -162,6 +162,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, weakr
     annotations: Annotations = msgspec.field(default_factory=Annotations)
     schema: dict[str, Any] | None = None
     """Listed as `inputSchema` in place of what `arguments` makes."""
+    frees: bool = False
+    """Whether it makes room on the disk: it may then run even where the disk has no room to record that it does."""
     needs_tasks: bool = False
     """Refuse callers that did not declare the tasks extension."""
     icons: tuple[Icon, ...] = ()

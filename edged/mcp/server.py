@@ -31,6 +31,7 @@ from edged.mcp.shapes import MethodShape, TaskShape, ToolShape
 from edged.mcp.splice import Unspent
 from edged.mcp.subscriptions import Listener, Subscriptions
 from edged.mcp.tasks import JobWork, Task, TaskStore, performance
+from edged.mcp.witness import Witness
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Server:
     """Everything peers share: the catalog, its encodings, who is connected, and who listens.
 
     `seal` keeps what clients carry between rounds of a request; `tasks` keeps jobs that outlive theirs, and
-    without it the tasks extension is not spoken.
+    without it the tasks extension is not spoken; `witness` is told what operators do and who is refused.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Server:
         *,
         seal: Seal | None = None,
         tasks: TaskStore | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.catalog = catalog
         self.limits = limits or McpConfig()
         self.methods = dict(methods or {})
         self.tasks = tasks
+        self.witness = witness
         self.listings = Listings(catalog, info, self.limits, self.methods, tasks=tasks is not None)
         self.subscriptions = Subscriptions(catalog.watched)
         stamp = self.listings.stamp
@@ -159,6 +162,11 @@ class Server:
             return job.run(call)
         work = JobWork(call.principal, call.trace, call.capabilities)
         return self.tasks.begin(call.principal, job, performance(job, work, call.shape))
+
+    def refused(self, principal: Principal, what: str, why: str) -> None:
+        """See `Router`."""
+        if self.witness:
+            self.witness.refused(principal, what, why)
 
     def _changed(self, kind: Kind, tier: Tier) -> None:
         self.listings.forget(kind)

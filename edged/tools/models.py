@@ -209,6 +209,7 @@ class ModelTools:
                 arguments=Removal,
                 handler=self._remove,
                 annotations=DESTROYS,
+                frees=True,
                 **operator,
             ),
         ]

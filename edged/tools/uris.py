@@ -11,6 +11,7 @@ DEVICE: Final = "edged://device"
 METRICS: Final = "edged://metrics"
 NETWORK: Final = "edged://network"
 CONFIG: Final = "edged://config"
+AUDIT: Final = "edged://audit"
 MODEL: Final = "edged://models/{name}"
 LABELS: Final = "edged://models/{name}/labels"
 

@@ -33,7 +33,7 @@ from edged.links.spool.config import SpoolConfig
 from edged.links.spool.service import Spool
 from edged.links.spool.values import Kind, Record
 from tests.rig.fastloop import WatchedThread, run_fast
-from tests.rig.powercut import Fault, fail, live, note, restart_with_shim
+from tests.rig.powercut import Fault, fail, live, note, restart_with_shim, room
 from tests.rig.spool_broker import Broker, Item
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is made by mkdtemp
@@ -84,8 +84,8 @@ class World:
             elif word == "effect":
                 self.effects.add(rest[0])
             else:
-                *words, content = rest
-                self._arrive(Item(*words, payload=content.encode()))
+                name, seq, spool, topic, content = rest
+                self._arrive(Item(name, seq, spool, topic, content.encode()))
 
     def _arrive(self, item: Item) -> None:
         self.times += 1
@@ -217,7 +217,9 @@ class Life:
         dice = random.Random(f"{self._seed} fate")  # noqa: S311 - repeatable, not secret
         for _ in range(dice.randint(2, 25)):
             await asyncio.sleep(dice.expovariate(1 / 15))
-            match dice.choice(("connect", "connect", "cut", "kill", "deaf", "clock", "disk", "repair")):
+            match dice.choice(
+                ("connect", "connect", "cut", "kill", "deaf", "clock", "disk", "full", "repair")
+            ):
                 case "connect" if broker.terms is None:
                     broker.connect()
                 case "cut":
@@ -230,11 +232,15 @@ class Life:
                     self._wall_s += dice.choice((-1e9, -86_400, 3600, 86_400, 1e9))
                 case "disk":
                     fail(*dice.choice(FAULTS))
+                case "full":
+                    room(dice.choice((0, 20_000, 200_000)))
                 case "repair":
                     fail()
+                    room(None)
                 case _:
                     pass
         fail()
+        room(None)
 
     async def _drained(self, spool: Spool, broker: Broker) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from tests.rig.powercut import Fault, Log, Unsupported, record
 from tests.rig.powercut.replay import Snapshot
 
 SEEDS = range(40)
-HEADER = "import mmap, os, shutil, sqlite3, subprocess, sys, threading\nfrom pathlib import Path\nfrom tests.rig.powercut import Fault, fail, note\n"
+HEADER = "import mmap, os, shutil, sqlite3, subprocess, sys, threading\nfrom pathlib import Path\nfrom tests.rig.powercut import Fault, fail, note, room\n"
 
 
 @pytest.fixture
@@ -145,6 +145,26 @@ def test_a_full_disk_a_short_write_and_faults_that_end(root: Path) -> None:
     log = run(root, body, Fault("HALF", "write", 1), Fault("ENOSPC", "write", 2, -1))
     assert log.notes() == ["1", "No space left on device", "No space left on device", "2"]
     assert (root / "f").read_bytes() == b"add"
+
+
+def test_a_disk_fills_up_takes_what_makes_no_file_longer_and_has_room_for_what_is_removed(root: Path) -> None:
+    (root / "f").write_bytes(b"....")
+    (root / "g").write_bytes(b"....")
+    body = """
+    room(1)
+    f = os.open('f', os.O_RDWR)
+    def write(at, text):
+        try:
+            note(str(os.pwrite(f, text, at)))
+        except OSError as exc:
+            note(os.strerror(exc.errno))
+    write(0, b'ab'); write(2, b'cde'); write(5, b'fgh'); write(2, b'cd')
+    os.unlink('g')
+    write(5, b'fghi'); write(9, b'j'); os.ftruncate(f, 8); write(8, b'z'); write(9, b'j')
+    """
+    full = "No space left on device"
+    assert run(root, body).notes() == ["2", "3", full, "2", "4", full, "1", full]
+    assert (root / "f").read_bytes() == b"abcdefghz"
 
 
 def test_a_kill_comes_before_its_operation(root: Path) -> None:

@@ -65,6 +65,7 @@ class Hub:
         self.retained: dict[str, Publication] = {}
         self.seen: list[tuple[str, Publication]] = []
         self._queue: deque[Callable[[], None]] = deque()
+        self._faults: list[Exception] = []
         self._loop = asyncio.get_running_loop()
 
     def connect(
@@ -116,17 +117,20 @@ class Hub:
         step = self._queue[0]
         try:
             step()
-        finally:
-            self._queue.popleft()
-            if self._queue:
-                self._loop.call_soon(self._turn)
+        except Exception as exc:  # noqa: BLE001 - a handler's fault is the test's failure, in `settle`
+            self._faults.append(exc)
+        self._queue.popleft()
+        if self._queue:
+            self._loop.call_soon(self._turn)
 
     async def settle(self) -> None:
-        """Until nothing is on its way any more."""
+        """Until nothing is on its way any more; raises what a handler raised."""
         for _ in range(3):
             while self._queue:  # noqa: ASYNC110 - turns of the loop are what is waited for
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
+        if self._faults:
+            raise self._faults.pop(0)
 
 
 class Line:

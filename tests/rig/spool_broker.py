@@ -21,7 +21,8 @@ from edged.links.mqtt.values import Publication, Terms
 class Device(Protocol):
     """What the broker knows of the spool."""
 
-    ack_topic: str
+    @property
+    def ack_topic(self) -> str: ...
 
     def connected(self, terms: Terms) -> None: ...
 

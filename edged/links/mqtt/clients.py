@@ -61,6 +61,10 @@ class Clients(Generic[S]):
     def __contains__(self, client: str) -> bool:
         return client in self._seats
 
+    def get(self, client: str) -> S | None:
+        """The client's session, without thereby using it."""
+        return self._seats.get(client)
+
     @property
     def opening(self) -> int:
         """How many asked on the control topic and did not go on yet."""

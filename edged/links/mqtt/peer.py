@@ -113,6 +113,10 @@ class Peer:
         """Whether something runs for it."""
         return self._session.busy
 
+    def waits_for(self, request_id: Id | None) -> bool:
+        """Whether the client waits for an answer under that id."""
+        return request_id in self._asked
+
     @property
     def tier(self) -> int:
         """See `clients.Seat`."""

@@ -31,6 +31,9 @@ from edged.links.mqtt.wire import Wire
 TAKEN_OVER: Final = 0x8E  # MQTT 5, 3.14.2.1
 _NORMAL: Final = 0x00
 _WITH_WILL: Final = 0x04
+_PINGREQ: Final = (
+    b"\xc0\x00"  # MQTT 5, 3.12; paho's own keepalive gives up slow downloads, so it is not asked
+)
 _TICK_S: Final = 1.0
 
 T = TypeVar("T")
@@ -77,6 +80,7 @@ class Session:
         self._hello = hello
         self._received = received
         self._keepalive_s = config.keepalive_s
+        self._pinged = 0.0
         self._granted: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._subscribed: asyncio.Future[Sequence[ReasonCode]] = self._loop.create_future()
         self._drained: asyncio.Future[None] | None = None  # of who waits for nothing to be under way
@@ -211,7 +215,8 @@ class Session:
             yield
             self._flush()
         except OSError as exc:
-            self.end(Lost(f"the connection broke: {exc.strerror or exc}"))
+            said = self._wire.last_words() or exc
+            self.end(Lost(f"the connection broke: {said.strerror or said}"))
         except Exception as exc:  # noqa: BLE001 - paho raises anything at what it cannot read
             self.end(Lost(f"cannot go on with what the broker sent: {type(exc).__name__}: {exc}"))
         finally:
@@ -242,19 +247,26 @@ class Session:
     # ---- time
 
     def _schedule(self) -> None:
-        """Look again when paho may have to ask for a sign of life, on a whole second: so as to wake up with others."""
-        due = min(self._wire.last_in, self._wire.last_out) + self._keepalive_s
+        """Look again when a sign of life may be due, on a whole second: so as to wake up with others."""
+        due = self._quiet_since() + self._keepalive_s
         at = math.floor(max(due, self._loop.time()) / _TICK_S) * _TICK_S + _TICK_S
         self._timer = self._loop.call_at(at, self._tick)
 
     def _tick(self) -> None:
         with self._guarded():
-            self._client.loop_misc()
-            silent_s = self._loop.time() - self._last_sign_of_life()
+            now = self._loop.time()
+            silent_s = now - self._last_sign_of_life()
             if silent_s >= 1.5 * self._keepalive_s:
                 self.end(Lost(f"the broker has been silent for {silent_s:.0f} s", silent=True))
+            elif now - max(self._pinged, self._quiet_since()) >= self._keepalive_s:
+                self._pinged = now
+                self._wire.send(_PINGREQ)
         if not self.ended.done():
             self._schedule()
+
+    def _quiet_since(self) -> float:
+        """Since when nothing went, or nothing came: the broker wants to hear us, and we want to hear it."""
+        return min(self._wire.last_in, self._wire.last_out)
 
     def _last_sign_of_life(self) -> float:
         """While it is busy taking what we send, its answer may be late."""

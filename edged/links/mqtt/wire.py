@@ -76,6 +76,16 @@ class Wire:
             self.last_out = monotonic()
         return True
 
+    def last_words(self) -> OSError | None:
+        """What the other side said before it hung up on what we sent: TLS 1.3 refuses a certificate only then."""
+        try:
+            self._sock.recv(1)
+        except _NOT_NOW:
+            return None
+        except OSError as exc:
+            return exc
+        return None
+
     def recv(self, size: int) -> bytes:
         """Give at most `size` bytes of what has come. paho asks for the rest of a packet: none may be over the cap."""
         if size > self._packet_max_bytes:

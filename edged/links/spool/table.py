@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -36,12 +38,12 @@ _NAMES: Final = {
     _FULL: "the disk is full",
     14: "it cannot be opened",
 }
-_MADE_ROOM_BYTES: Final = 256 * 1024
+_MADE_ROOM_BYTES: Final = 64 * 1024
+_RESERVE_BYTES: Final = 1024 * 1024
 _PAGES: Final = 256
 """Pages of 4 KiB: the log is folded in at that size, and that many free ones are kept."""
 _SETTINGS: Final = f"""
 PRAGMA auto_vacuum=INCREMENTAL;
-PRAGMA locking_mode=EXCLUSIVE;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
 PRAGMA secure_delete=OFF;
@@ -55,7 +57,7 @@ _MIGRATIONS: Final = (SCHEMA,)
 
 
 class Table:
-    """One file; opened when it is first needed, and again after trouble.
+    """One file, opened when it is first needed, and 1 MiB of disk held in reserve beside it.
 
     A damaged file is put aside as `<name>.damaged`, what can be read of what must not be lost is carried over, and a
     new one is begun, with an alert that says so. A file of a newer version is left alone and refused.
@@ -63,6 +65,7 @@ class Table:
 
     def __init__(self, path: Path, budget_bytes: int, alert_topic: str) -> None:
         self._path, self._budget, self._alert_topic = path, budget_bytes, alert_topic
+        self._reserve = path.with_name(f"{path.name}.reserve")
         self._connection: sqlite3.Connection | None = None
         self.state = State(spool="")
         """As of the last commit; may be read on any thread."""
@@ -76,23 +79,31 @@ class Table:
     ) -> list[StorageError | None]:
         """All of these in one transaction, on the disk when this returns; for each None, or why it was refused.
 
-        Where the disk is full, telemetry makes room for what must not be lost, once.
+        Where the disk is full the reserve is given up, and then telemetry for what must not be lost.
         """
-        try:
-            return self._do(lambda c: self._commit(c, changes, clock_s, day))
-        except StorageError as exc:
-            wanted = any(isinstance(change, Put) and not _loose(change) for change in changes)
-            if _code(exc.__cause__) != _FULL or not wanted or not self.state.held.loose:
-                raise
-        return self._do(lambda c: self._commit(c, changes, clock_s, day, free=_MADE_ROOM_BYTES))
+        kept = any(isinstance(change, Put) and not _loose(change) for change in changes)
+        for free, remedy in ((0, self._give_up_reserve), (0, None), (_MADE_ROOM_BYTES, None)):
+            try:
+                return self._do(partial(self._commit, changes, clock_s, day, free))
+            except StorageError as exc:
+                if _code(exc.__cause__) != _FULL or free:
+                    raise
+                full = exc
+            if remedy is not None:
+                remedy()
+            elif not kept or not self.state.held.loose:
+                break
+        raise full
 
     def page(self, clock_s: float, sent_before_s: float, few: int, again: int, telemetry: int) -> Page:
         """What could be sent now, at most so many of each; `again` is what was sent before then."""
         return self._do(lambda c: _page(c, clock_s, sent_before_s, few, again, telemetry))
 
     def tidy(self) -> bool:
-        """Give some free pages back to the disk; whether there are more."""
-        return self._do(_tidy)
+        """Give some free pages back to the disk, and see to the reserve; whether there is more to do."""
+        more = self._do(_tidy)
+        self._take_reserve()
+        return more
 
     def close(self) -> None:
         """Fold the log in and let go of the file."""
@@ -127,33 +138,37 @@ class Table:
             self._path, isolation_level=None, check_same_thread=False
         )
         try:
+            connection.execute(
+                "PRAGMA locking_mode=EXCLUSIVE"
+            )  # also spares the log a shared index beside it
+            version = self._version(connection)
             connection.executescript(_SETTINGS)
-            self._migrate(connection)
+            for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+                connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
             # What an fsync failed for may be in the page cache only: written again here, before anything follows it
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if new:
                 sync_directory(self._path.parent)
             self.state = _read_state(connection)
+            self._take_reserve()
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(_MIGRATIONS):
             raise StorageError(f"spool {self._path}: version {version}, made by a newer edged; left as it is")
-        for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
+        return version
 
     def _commit(
         self,
-        connection: sqlite3.Connection,
         changes: Sequence[Change],
         clock_s: float,
         day: Day | None,
-        *,
-        free: int = 0,
+        free: int,
+        connection: sqlite3.Connection,
     ) -> list[StorageError | None]:
         connection.execute("BEGIN IMMEDIATE")
         state = replace(self.state, clock_s=clock_s, day=day or self.state.day)
@@ -165,6 +180,28 @@ class Table:
         connection.execute("COMMIT")
         self.state = work.state
         return outcomes
+
+    def _take_reserve(self) -> None:
+        """Disk that nobody else can take."""
+        if self._reserve.exists():
+            return
+        with contextlib.suppress(OSError):
+            fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _RESERVE_BYTES)
+            except OSError:
+                self._reserve.unlink()
+                raise
+            finally:
+                os.close(fd)
+
+    def _give_up_reserve(self) -> None:
+        """Let the log be folded in, so that it can be written from its start again."""
+        with contextlib.suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+        if self._connection is not None:
+            with contextlib.suppress(_sqlite().Error):
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def _too_full(self) -> StorageError:
         return StorageError(f"spool {self._path}: {_NAMES[_FULL]}")
@@ -187,7 +224,7 @@ class Table:
         alert = damage_alert(self.state.spool, self._alert_topic, reason, Path(aside).name, len(saved))
         changes = [Put((row.record,), row.put_s) for row in saved]
         put_s = max((row.put_s for row in saved), default=0.0)
-        self._commit(self._connection, [*changes, Put((alert,), put_s)], 0.0, None)
+        self._commit([*changes, Put((alert,), put_s)], 0.0, None, 0, self._connection)
 
 
 def _page(

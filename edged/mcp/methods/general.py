@@ -12,12 +12,14 @@ from msgspec import UNSET, Raw, UnsetType
 
 from edged.errors import BadArgument
 from edged.mcp import jsonrpc, legacy
+from edged.mcp.catalog import Tier
 from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure
 from edged.mcp.listing import ListName
 from edged.mcp.offers import LogLevel
 from edged.mcp.request import Request
 from edged.mcp.results import Empty
+from edged.mcp.witness import witnessed
 
 if TYPE_CHECKING:  # the server imports the tables
     from edged.mcp.server import Server
@@ -95,6 +97,8 @@ def call_own(server: Server, conversation: Conversation, request: Request) -> No
     """Run a method of our own, or say that there is none of that name."""
     method = server.methods.get(request.method)
     if method is None or method.tier > conversation.principal.tier:
+        if method:
+            server.refused(conversation.principal, request.method, f"needs {method.tier.name.lower()}")
         raise Failure(jsonrpc.METHOD_NOT_FOUND, f"unknown method {request.method[:128]!r}")
     members = request.read(_members)
     members.pop("_meta", None)
@@ -102,4 +106,7 @@ def call_own(server: Server, conversation: Conversation, request: Request) -> No
         params = server.reader(method.params).read(Raw(msgspec.json.encode(members)), request.splices)
     except BadArgument as exc:
         raise Failure(jsonrpc.INVALID_PARAMS, exc.message) from None
-    conversation.start(request, server.method_shapes[request.revision.version], method.handler, params)
+    handler = method.handler
+    if server.witness and method.tier is Tier.OPERATOR:
+        handler = witnessed(server.witness, request.method, handler)
+    conversation.start(request, server.method_shapes[request.revision.version], handler, params)

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from edged.errors import EdgedError
 from edged.mcp import jsonrpc
-from edged.mcp.catalog import Completer, Messages, Prompt, Tier
+from edged.mcp.catalog import Completer, Messages, Principal, Prompt
 from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure
 from edged.mcp.request import Request
@@ -93,7 +93,7 @@ class _CompletionShape:
 def get(server: Server, conversation: Conversation, request: Request) -> None:
     """What a prompt says with these arguments."""
     params = request.read(_get_params)
-    prompt = _prompt(server, params.name, conversation.principal.tier)
+    prompt = _prompt(server, params.name, conversation.principal)
     _check_arguments(prompt, params.arguments)
     request.subject = params.name
     server.rounds.resume(request, conversation.principal, params.arguments, params)
@@ -104,7 +104,7 @@ def get(server: Server, conversation: Conversation, request: Request) -> None:
 def complete(server: Server, conversation: Conversation, request: Request) -> None:
     """Suggestions for an argument that is being typed; none where nobody has any."""
     params = request.read(_complete_params)
-    completer = _completer(server, params, conversation.principal.tier)
+    completer = _completer(server, params, conversation.principal)
 
     def suggest(call: Any, typed: _Typed) -> object:
         return completer(call, typed.value, params.context.arguments) if completer else ()
@@ -112,9 +112,13 @@ def complete(server: Server, conversation: Conversation, request: Request) -> No
     conversation.start(request, _CompletionShape(request, server.listings.stamp), suggest, params.argument)
 
 
-def _prompt(server: Server, name: str, tier: Tier, path: Literal["name", "ref.name"] = "name") -> Prompt:
+def _prompt(
+    server: Server, name: str, principal: Principal, path: Literal["name", "ref.name"] = "name"
+) -> Prompt:
     prompt = server.catalog.prompts.get(name)
-    if prompt is None or prompt.tier > tier:
+    if prompt is None or prompt.tier > principal.tier:
+        if prompt:
+            server.refused(principal, name, f"needs {prompt.tier.name.lower()}")
         raise Failure(jsonrpc.INVALID_PARAMS, f"$.{path}: unknown prompt {name[:128]!r}")
     return prompt
 
@@ -129,15 +133,15 @@ def _check_arguments(prompt: Prompt, given: Mapping[str, str]) -> None:
             raise Failure(jsonrpc.INVALID_PARAMS, f"$.arguments.{argument.name}: required, and missing")
 
 
-def _completer(server: Server, params: _CompleteParams, tier: Tier) -> Completer | None:
+def _completer(server: Server, params: _CompleteParams, principal: Principal) -> Completer | None:
     name = params.argument.name
     if isinstance(params.ref, _PromptRef):
-        prompt = _prompt(server, params.ref.name, tier, "ref.name")
+        prompt = _prompt(server, params.ref.name, principal, "ref.name")
         completers = {argument.name: argument.completer for argument in prompt.arguments}
     else:
         template = server.catalog.templates.get(params.ref.uri)
-        if template is None or template.tier > tier:
-            if server.readable(params.ref.uri, tier):
+        if template is None or template.tier > principal.tier:
+            if server.readable(params.ref.uri, principal.tier):
                 return None  # a URI without variables, or with all of them filled in
             raise Failure(jsonrpc.INVALID_PARAMS, "$.ref.uri: unknown resource or template")
         completers = {variable: template.completers.get(variable) for variable in template.uri.names}

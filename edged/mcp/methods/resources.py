@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from edged.errors import EdgedError, NotFound
 from edged.mcp import jsonrpc, modern, questions, subscriptions
-from edged.mcp.catalog import Body, Resource, Template
+from edged.mcp.catalog import Body, Resource, Template, Tier
 from edged.mcp.conversation import Conversation
 from edged.mcp.jsonrpc import Failure
 from edged.mcp.request import Request
@@ -133,8 +133,12 @@ def _reader(
 ) -> tuple[Callable[[Any, None], object], Resource | Template]:
     found = server.readable(uri, conversation.principal.tier)
     if found is None:
+        if hidden := server.readable(uri, Tier.OPERATOR):
+            server.refused(conversation.principal, uri, f"needs {hidden[0].tier.name.lower()}")
         raise not_found(uri, request.revision)
     offer, values = found
+    if server.witness and offer.tier is Tier.OPERATOR:
+        server.witness.read(conversation.principal, uri)
     if isinstance(offer, Resource):
         return (lambda call, _: offer.read(call)), offer
     return partial(_expand, offer, values), offer

@@ -19,8 +19,9 @@ and so proves nothing; the log is replayed instead, by the strictest reading of 
 Seed 0 keeps nothing that was not fsynced, seed 1 everything (a mere kill), the others choose. Equal seeds give
 equal images. chmod is kept at once; owners and times are not looked at; a read after a write sees it, as always.
 
-`Fault`s fail chosen operations below the root: disk full, an I/O error, a short write, a kill. In a program that is
-recorded, `note` writes down what it did for whom (an acknowledgement, say), `fail` sets its faults anew.
+`Fault`s fail chosen operations below the root: an I/O error, no space, a short write, a kill. In a program that is
+recorded, `note` writes down what it did for whom (an acknowledgement, say), `fail` sets its faults anew, and `room`
+lets the disk fill up.
 
 For hundreds of short lives: `restart_with_shim` at the top of main, then `live(root, function)` for each, which forks.
 For a program that somebody else starts: `Recording(root)`, its `environment` for the program, then its `log()`.
@@ -40,6 +41,7 @@ from tests.rig.powercut.recording import (
     note,
     record,
     restart_with_shim,
+    room,
 )
 from tests.rig.powercut.replay import Image, Log, Unsupported
 
@@ -54,4 +56,5 @@ __all__ = [
     "note",
     "record",
     "restart_with_shim",
+    "room",
 ]

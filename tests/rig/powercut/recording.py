@@ -23,8 +23,9 @@ _CACHE = Path(__file__).parents[3] / ".cache" / "powercut"
 class Fault(NamedTuple):
     """What goes wrong below the root: from the `first`-th operation (from 1) on, `times` times (-1: for good).
 
-    `HALF` writes half of what it was given; `KILL` is SIGKILL instead of the operation. `write` counts truncations
-    too, `name` is whatever makes, renames or removes a name, `any` counts all of them together.
+    `ENOSPC` fails any write, which is worse than a full disk (see `room`). `HALF` writes half of what it was given; `KILL`
+    is SIGKILL instead of the operation. `write` counts truncations too, `name` is whatever makes, renames or removes a
+    name, `any` counts all of them together.
     """
 
     error: Literal["ENOSPC", "EIO", "HALF", "KILL"]
@@ -146,6 +147,16 @@ def fail(*faults: Fault) -> None:
         library.powercut_faults(_spec(faults).encode())
 
 
+def room(size: int | None) -> None:
+    """In a recorded program: let files grow by so many bytes more in all, as a disk that is nearly full; None: any.
+
+    What is removed or cut short gives its bytes back, and what makes no file longer is always written.
+    """
+    library = _loaded()
+    if library is not None:
+        library.powercut_room(-1 if size is None else size)
+
+
 @cache
 def shim() -> Path:
     """The compiled library; once for each state of its source."""
@@ -171,6 +182,8 @@ def _loaded() -> ctypes.CDLL | None:
     library.powercut_note.restype = None
     library.powercut_faults.argtypes = [ctypes.c_char_p]
     library.powercut_faults.restype = None
+    library.powercut_room.argtypes = [ctypes.c_longlong]
+    library.powercut_room.restype = None
     library.powercut_begin.argtypes = [ctypes.c_char_p] * 3
     return library
 

@@ -99,7 +99,7 @@ static void unsupported(const char *what) {
 /* ---- faults: "ERROR:OPERATION:FIRST:COUNT ..."; operations are counted from 1, below the root only */
 
 struct fault {
-    int error; /* an errno, or one of the two below */
+    int error; /* an errno, or one of those below */
     char operation[8];
     long first, count;
 };
@@ -121,7 +121,10 @@ void powercut_faults(const char *spec) {
     for (int used; n < sizeof faults / sizeof *faults; n++, spec += used) {
         struct fault *f = &faults[n];
         if (sscanf(spec, " %7[A-Z]:%7[a-z]:%ld:%ld%n", error, f->operation, &f->first, &f->count, &used) != 4) break;
-        f->error = !strcmp(error, "KILL") ? DIE : !strcmp(error, "HALF") ? HALF : !strcmp(error, "EIO") ? EIO : ENOSPC;
+        f->error = !strcmp(error, "KILL")   ? DIE
+                   : !strcmp(error, "HALF") ? HALF
+                   : !strcmp(error, "EIO")  ? EIO
+                                            : ENOSPC;
     }
 }
 
@@ -136,6 +139,22 @@ static int fault(const char *operation) { /* 0, an errno, or HALF; holds the loc
         found = f->error;
     }
     return found;
+}
+
+/* ---- how much more the disk holds */
+
+static long long room = -1; /* bytes; -1: no limit */
+
+void powercut_room(long long bytes) { room = bytes; }
+
+static int fits(const struct stat *st, off_t end) { return room < 0 || end <= st->st_size || end - st->st_size <= room; }
+
+static void taken(off_t bytes) {
+    if (room >= 0) room -= bytes;
+}
+
+static void given_back(const struct stat *st) { /* a name is going, maybe the last one */
+    if (S_ISREG(st->st_mode) && st->st_nlink == 1) taken(-st->st_size);
 }
 
 #define FAIL_IF_FAULTY(operation, failure)                                                        \
@@ -202,14 +221,15 @@ static int opened(int dirfd, const char *path, int flags, mode_t mode) {
     if (!touches || !placed(dirfd, path, &at)) return REAL(openat)(dirfd, path, flags, mode);
     if ((flags & O_TMPFILE) == O_TMPFILE) unsupported("O_TMPFILE");
     lock();
-    int existed = !fstatat(dirfd, path, &st, 0);
+    struct stat before;
+    int existed = !fstatat(dirfd, path, &before, 0);
     if (!existed) FAIL_IF_FAULTY("name", -1);
     int fd = REAL(openat)(dirfd, path, flags, mode);
     if (fd >= 0 && !fstat(fd, &st)) {
         if (!existed)
             put_created(&at, &st, NULL);
         else if (flags & O_TRUNC)
-            put(TRUNCATE, st.st_ino, 0);
+            put(TRUNCATE, st.st_ino, 0), given_back(&before);
     }
     unlock();
     return fd;
@@ -253,6 +273,9 @@ static ssize_t written(int fd, const struct iovec *parts, int count, off_t at, c
     lock();
     int error = fault("write");
     if (error == HALF && parts->iov_len > 1) half = *parts, half.iov_len /= 2, parts = &half, count = 1;
+    off_t end = at < 0 ? (fcntl(fd, F_GETFL) & O_APPEND ? st->st_size : lseek(fd, 0, SEEK_CUR)) : at;
+    for (int i = 0; i < count; i++) end += (off_t)parts[i].iov_len;
+    if (error <= 0 && !fits(st, end)) error = ENOSPC;
     if (error > 0) {
         unlock();
         errno = error;
@@ -262,6 +285,7 @@ static ssize_t written(int fd, const struct iovec *parts, int count, off_t at, c
     if (done > 0) {
         if (at < 0) at = lseek(fd, 0, SEEK_CUR) - done;
         put_names(WRITE, st->st_ino, (uint64_t)at, 0, NULL, NULL, parts, (size_t)done);
+        if (at + done > st->st_size) taken(at + done - st->st_size);
     }
     unlock();
     return done;
@@ -322,7 +346,7 @@ ssize_t copy_file_range(int in, off_t *from, int out, off_t *to, size_t size, un
 }
 
 static int resized(const struct stat *st, off_t size, int done) {
-    if (!done) put(TRUNCATE, st->st_ino, (uint64_t)size);
+    if (!done) put(TRUNCATE, st->st_ino, (uint64_t)size), taken(size - st->st_size);
     unlock();
     return done;
 }
@@ -332,6 +356,11 @@ int ftruncate(int fd, off_t size) {
     if (!tracked(fd, &st)) return REAL(ftruncate)(fd, size);
     lock();
     FAIL_IF_FAULTY("write", -1);
+    if (!fits(&st, size)) {
+        unlock();
+        errno = ENOSPC;
+        return -1;
+    }
     return resized(&st, size, REAL(ftruncate)(fd, size));
 }
 int ftruncate64(int fd, off_t size) __attribute__((alias("ftruncate")));
@@ -414,7 +443,10 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to) {
     if (!leaves || !enters) return REAL(renameat)(from_dir, from, to_dir, to);
     lock();
     FAIL_IF_FAULTY("name", -1);
+    struct stat over = {0};
+    fstatat(to_dir, to, &over, AT_SYMLINK_NOFOLLOW);
     int done = REAL(renameat)(from_dir, from, to_dir, to);
+    if (!done) given_back(&over);
     if (!done) put_names(RENAME, one.parent, two.parent, 0, one.name, two.name, NULL, 0);
     unlock();
     return done;
@@ -462,7 +494,10 @@ int unlinkat(int dirfd, const char *path, int flags) {
     if (!placed(dirfd, path, &at)) return REAL(unlinkat)(dirfd, path, flags);
     lock();
     FAIL_IF_FAULTY("name", -1);
+    struct stat gone = {0};
+    fstatat(dirfd, path, &gone, AT_SYMLINK_NOFOLLOW);
     int done = REAL(unlinkat)(dirfd, path, flags);
+    if (!done) given_back(&gone);
     if (!done) put_names(UNLINK, at.parent, 0, 0, at.name, NULL, NULL, 0);
     unlock();
     return done;

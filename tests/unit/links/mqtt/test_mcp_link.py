@@ -204,6 +204,22 @@ class TestTheHandshakeEra:
 
         in_a_room(test)
 
+    def test_a_forged_initialize_cannot_answer_what_its_victim_waits_for(self) -> None:
+        async def test(room: Room) -> None:
+            victim, forger = room.client("agent"), room.client("forger")
+            assert await victim.tell(request("tools/call", 5, name="walk", arguments={"key": 1})) == []
+            before = len(victim.line.inbox)
+            message = {
+                "jsonrpc": "2.0",
+                "id": 5,
+                "method": "initialize",
+                "params": {"protocolVersion": "2025-11-25"},
+            }
+            await forger.tell(message, TOPICS.control, user=claim("agent"))
+            assert len(victim.line.inbox) == before
+
+        in_a_room(test)
+
     def test_a_session_opened_by_a_forger_has_nothing_and_ends_by_itself(self) -> None:
         async def test(room: Room) -> None:
             forger = room.client("forger")
