@@ -407,7 +407,10 @@ def test_a_damaged_file_is_put_aside_by_name_a_new_one_begun_and_the_fleet_told(
             assert (tmp_path / "spool.db.damaged").exists()
             arrived = await d.drain()
             assert "after" in arrived
-            assert f"damaged-{d.spool.status().spool}" in arrived
+            name = f"damaged-{d.spool.status().spool}"
+            told = next(msgspec.json.decode(item.payload) for item in d.arrived if item.id == name)
+            assert (told["code"], told["event"], told["severity"]) == ("spool.damaged", "once", "critical")
+            assert told["kept_as"] == "spool.db.damaged"
             if how == "no state":
                 assert set(arrived) > {f"r{n}" for n in range(20)}
 
@@ -433,6 +436,7 @@ def test_a_disk_that_comes_back_is_used_again(tmp_path: Path) -> None:
             async with d.running():
                 await asyncio.sleep(30)
                 assert "cannot be opened" in d.spool.status().held_by
+                assert d.spool.status().disk == d.spool.status().held_by
                 with pytest.raises(StorageError, match="cannot be opened"):
                     await d.spool.put(record("a"))
                 (tmp_path / "card").mkdir()

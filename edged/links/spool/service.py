@@ -50,7 +50,7 @@ class Spool:
         self._config, self._thread, self._now_s = config, thread, now_s
         self.ack_topic: Final = f"edged/v1/{device}/dn/ack"
         """Where the fleet manager says what has arrived."""
-        self._table = Table(path, config.budget_bytes, f"edged/v1/{device}/up/alert")
+        self._table = Table(path, config.budget_bytes, f"edged/v1/{device}/up/alert", now_s)
         self._commits = Commits(thread, self._apply)
         self._drain = Drain(config, publisher, self._page, self._commit_all)
         self._wake = asyncio.Event()
@@ -91,7 +91,7 @@ class Spool:
         self._drain.day = policy.today(self._drain.day, self._now_s(), loop.time())
         await self._keep_house(loop.time())
         if self._table.state.gaps and self._drain.connected:
-            await self._commits.commit(Report())
+            await self._commits.commit(Report(self._now_s()))
         return await self._drain.turn(self._table.state.spool, loop.time(), self._clock_s(loop))
 
     def connected(self, terms: Terms) -> None:

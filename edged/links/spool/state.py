@@ -77,6 +77,9 @@ class Acked(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """Make an alert of every gap that has not been reported."""
 
+    at_s: float
+    """Now, in seconds since 1970."""
+
 
 class Expire(msgspec.Struct, frozen=True):
     """Telemetry older than this, by the spool's own clock, is not worth sending any more."""
