@@ -19,6 +19,7 @@ from edged.links.mqtt.service import McpService
 from edged.links.mqtt.sharing import Sender
 from edged.links.mqtt.state import State
 from edged.links.spool.service import Spool
+from edged.links.spool.status import OK
 from edged.mcp.access import Access
 from edged.mcp.server import Server
 from edged.tasks import Latest, OneThread, supervise
@@ -60,9 +61,10 @@ class Network:
         sender = Sender()
         path = Path(config.paths.state) / "spool.db"
         self._spool = Spool(path, mqtt.spool, device, sender, self._thread, wall_s)
-        sources = replace(sources, evicted=self._evicted, twin=self._twin)
+        sources = replace(sources, evicted=self._evicted, spool_error=self._spool_error, twin=self._twin)
         telemetry = Telemetry(me, sources, mqtt.state.mute)
         self.state = State(mqtt.state, me, telemetry, limits, sender.publish, self._spool)
+        self._spool.on_trouble(self.state.nudge)
         self._management = Management(
             mqtt, device, self.state, sender, beside=[self._spool], subscriptions=self._spool.subscriptions()
         )
@@ -98,6 +100,10 @@ class Network:
 
     def _evicted(self) -> int:
         return sum(self._spool.status().lost.values())
+
+    def _spool_error(self) -> str | None:
+        disk = self._spool.status().disk
+        return None if disk == OK else disk
 
     def _twin(self) -> str | None:
         return self.state.twin()

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from edged.links.mqtt.status import Health, McpStatus
-from edged.links.spool.status import SpoolStatus
+from edged.links.spool.status import OK, SpoolStatus
 from edged.tools.documents import NetworkDocument
 
 NO_BROKERS: Final = NetworkDocument(state="no brokers configured")
@@ -58,5 +58,5 @@ def _troubles(mcp: McpStatus, spool: SpoolStatus) -> Iterator[str]:
         yield f"another device serves as {mcp.server_id}: boot {mcp.rival}"
     if mcp.access == "open":
         yield "the broker lets clients use each other's topics, so nobody may do more than read over MQTT"
-    if spool.disk != "ok":
+    if spool.disk != OK:
         yield f"what is to be told is not stored: {spool.disk}"

@@ -417,6 +417,21 @@ def test_a_damaged_file_is_put_aside_by_name_a_new_one_begun_and_the_fleet_told(
     run_fast(main())
 
 
+def test_a_damaged_file_that_cannot_be_put_aside_is_a_trouble_with_a_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as d:
+            await d.spool.put(record("a"))
+            await d.spool.close()
+            damage(d.path, "not a database")
+            (tmp_path / "spool.db.damaged").mkdir()
+            await d.restart()
+            with pytest.raises(StorageError, match="Is a directory"):
+                await d.spool.put(record("b"))
+            assert "Is a directory" in d.spool.status().disk
+
+    run_fast(main())
+
+
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     async def main() -> None:
         async with desk(tmp_path) as d:

@@ -17,7 +17,7 @@ from edged.links.spool.commits import Commits
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.drain import IDLE_S, Drain
 from edged.links.spool.state import Acked, Change, Expire, Page, Put, Report
-from edged.links.spool.status import SpoolStatus
+from edged.links.spool.status import OK, SpoolStatus
 from edged.links.spool.table import Table
 from edged.links.spool.values import Record
 from edged.tasks import OneThread
@@ -58,6 +58,10 @@ class Spool:
         self._offset_s = 0.0
         self._expired_s = -math.inf
         self._heard_s: float | None = None
+
+    def on_trouble(self, call: Callable[[], None]) -> None:
+        """Have this called when the disk begins to fail, and when it works again."""
+        self._commits.on_trouble = call
 
     async def put(self, *records: Record) -> None:
         """See `Outbox`."""
@@ -139,7 +143,7 @@ class Spool:
             fleet_heard_s_ago=None
             if heard_s is None or self._loop is None
             else round(self._loop.time() - heard_s, 1),
-            disk="ok" if trouble is None else trouble.message,
+            disk=OK if trouble is None else trouble.message,
         )
 
     async def close(self) -> None:
@@ -155,9 +159,9 @@ class Spool:
             try:
                 await self._thread.run(self._table.open)
             except StorageError as exc:
-                self._commits.trouble = exc
+                self._commits.note(exc)
                 raise
-            self._commits.trouble = None
+            self._commits.note(None)
         if self._loop is None:  # nobody else came first
             self._loop = asyncio.get_running_loop()
             state = self._table.state

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from edged.links.spool.values import Kind
+
+OK: Final = "ok"
 
 
 class Total(msgspec.Struct, frozen=True):

@@ -116,8 +116,11 @@ class Table:
     # inside
 
     def _do(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        damage = ""
         for attempt in (1, 2):
             try:
+                if damage:
+                    self._begin_anew(damage)
                 if self._connection is None:
                     self._connection = self._open()
                 return action(self._connection)
@@ -128,7 +131,7 @@ class Table:
                 damaged = _code(exc) in _DAMAGED or isinstance(exc, msgspec.DecodeError)
                 if attempt == 2 or not damaged:
                     raise StorageError(f"spool {self._path}: {_NAMES.get(_code(exc), exc)}") from exc
-                self._begin_anew(str(exc))
+                damage = str(exc)
             except OSError as exc:
                 raise StorageError(f"spool {self._path}: {exc.strerror}") from exc
         raise AssertionError("unreachable")
