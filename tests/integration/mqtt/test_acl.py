@@ -47,10 +47,10 @@ $mcp-rpc/agent-8/agent-7/edged/vision
 $mcp-rpc/agent-7/dev-42                             dev-42:rw
 edged/v1/dev-42/dn/config                           dev-42:r   fleet-manager:w
 edged/v1/dev-43/dn/config                                      fleet-manager:w
-edged/v1/dev-42/up/status                           dev-42:w   fleet-manager:r homeassistant:r
+edged/v1/dev-42/up/status                           dev-42:rw  fleet-manager:r homeassistant:r
 edged/v1/dev-43/up/status                                      fleet-manager:r homeassistant:r
 edged/v1/dev-42/other
-homeassistant/device/dev-42/config                  dev-42:w   homeassistant:r
+homeassistant/device/dev-42/config                  dev-42:rw  homeassistant:r
 homeassistant/device/dev-43/config                             homeassistant:r
 homeassistant/sensor/dev-42/config                             homeassistant:r
 homeassistant/status                                dev-42:r   homeassistant:rw
