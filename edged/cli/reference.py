@@ -19,15 +19,22 @@ def as_toml(kind: type[msgspec.Struct]) -> str:
 
 
 def _table(name: str, defaults: Any) -> Iterator[str]:
+    """A table, then those inside it."""
     lines = [*_comment(inspect.getdoc(type(defaults)) or ""), f"[{name}]"]
     documented = _docstrings(type(defaults))
+    inner: dict[str, msgspec.Struct] = {}
     for field in msgspec.structs.fields(type(defaults)):
-        lines += ["", *_comment(documented.get(field.name, ""))]
         value = getattr(defaults, field.name)
+        if isinstance(value, msgspec.Struct):
+            inner[f"{name}.{field.encode_name}"] = value
+            continue
+        lines += ["", *_comment(documented.get(field.name, ""))]
         lines.append(
             f"# {field.encode_name} =" if value is None else f"# {field.encode_name} = {_toml(value)}"
         )
     yield "\n".join(lines) + "\n"
+    for path, value in inner.items():
+        yield from _table(path, value)
 
 
 def _docstrings(kind: type) -> dict[str, str]:

@@ -34,9 +34,10 @@ from edged.power.service import Change, Power
 from edged.tasks import Latest, OneThread, supervise
 from edged.tools import audit, device, selftest
 from edged.tools.arguments import Sources
-from edged.tools.documents import ConfigDocument, config_document
+from edged.tools.documents import ConfigDocument, NetworkDocument, config_document
 from edged.tools.mappings import Mappings
 from edged.tools.models import ModelTools
+from edged.tools.network import NO_BROKERS
 from edged.tools.readings import Gauge
 from edged.tools.serving import Serving
 from edged.tools.showing import Showing
@@ -78,6 +79,7 @@ class Daemon:
         self._power = self._make_power()
         self._models = Models(config, self._limits, self._disk)
         self._waiting: frozenset[str] = frozenset()
+        self._network: Network | None = None
         catalog, mappings = Catalog(), Mappings()
         sources = Sources(mappings, config.inference.input_roots, config.inference.image_max_bytes)
         self._serving = Serving(self._models.open_library, self._disk, catalog, sources, self._models.start)
@@ -91,6 +93,7 @@ class Daemon:
                 lambda: self._serving.engine,
                 self._serving.status,
                 self._trust.keys,
+                lambda: self._network_shown().state,
             ),
             *ModelTools(self._showing.follow(self._serving), sources, lambda: self._limits.value).tools(),
             selftest.tool(self._serving),
@@ -143,16 +146,20 @@ class Daemon:
         }
         for socket in self._links.values():
             socket.open()
-        links: dict[str, UnixLink | HttpLink | Network] = {**self._links, **await self._network()}
+        self._network = await self._make_network()
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(supervise(name, run), name=name) for name, run in services.items()]
-            for name, link in links.items():
+            for name, link in self._links.items():
                 group.create_task(supervise(name, link.run), name=name)
+            if self._network:
+                group.create_task(self._network.run(), name="network")  # supervises its own services
             try:
                 yield
             finally:
-                for link in links.values():
+                for link in self._links.values():
                     link.close()
+                if self._network:
+                    self._network.close()
                 for service in reversed(running):
                     service.cancel()
 
@@ -167,10 +174,10 @@ class Daemon:
         http = HttpLink(inherited.get("http") or config.http_socket, server, self._access, config.http)
         return {"unix": unix, "http": http}
 
-    async def _network(self) -> dict[str, Network]:
+    async def _make_network(self) -> Network | None:
         """The connections to brokers, where there are any."""
         if not self._config.mqtt.enabled:
-            return {}
+            return None
         memory.with_openssl()
         from edged.daemon.network import Network  # noqa: PLC0415 - the MQTT client comes with its first broker
         from edged.tools.telemetry import Keys, Sources  # noqa: PLC0415 - likewise
@@ -201,7 +208,10 @@ class Daemon:
         )
         self._trust.publish(network.checkpoints)
         self._showing.on_refresh = network.state.nudge
-        return {"mqtt": network}
+        return network
+
+    def _network_shown(self) -> NetworkDocument:
+        return self._network.document() if self._network else NO_BROKERS
 
     def _reload(self) -> None:
         """Take over what can change while running; a wrong config changes nothing."""
@@ -251,6 +261,7 @@ class Daemon:
             clock=monotonic,
             sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
             events=self._power.recent,
+            network=self._network_shown,
         )
 
     def _config_shown(self) -> ConfigDocument:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from edged.config import Config
 from edged.errors import BadConfig
 from edged.limits import Limits
+from edged.links.mqtt.address import Address
 from edged.links.mqtt.management import Management
 from edged.links.mqtt.service import McpService
 from edged.links.mqtt.sharing import Sender
@@ -20,10 +21,13 @@ from edged.links.mqtt.state import State
 from edged.links.mqtt.tls import Tls
 from edged.links.mqtt.vitals import ROOT
 from edged.links.spool.service import Spool
+from edged.links.spool.status import OK
 from edged.links.spool.values import Kind, Record
 from edged.mcp.access import Access
 from edged.mcp.server import Server
 from edged.tasks import Latest, OneThread, supervise
+from edged.tools.documents import NetworkDocument
+from edged.tools.network import network_document
 from edged.tools.telemetry import Sources, Telemetry, identify
 
 DESCRIPTION: Final = (
@@ -67,6 +71,7 @@ class Network:
         tls: Tls | None = None,
     ) -> None:
         mqtt = config.mqtt
+        self._brokers = [Address.parse(url).url for url in mqtt.brokers]
         device = mqtt.id or socket.gethostname()
         me = identify(device)
         try:
@@ -79,9 +84,10 @@ class Network:
         sender = Sender()
         path = Path(config.paths.state) / "spool.db"
         self._spool = Spool(path, mqtt.spool, device, sender, self._thread, wall_s)
-        sources = replace(sources, evicted=self._evicted, twin=self._twin)
+        sources = replace(sources, evicted=self._evicted, spool_error=self._spool_error, twin=self._twin)
         telemetry = Telemetry(me, sources, mqtt.state.mute)
         self.state = State(mqtt.state, me, telemetry, limits, sender.publish, self._spool)
+        self._spool.on_trouble(self.state.nudge)
         self._management = Management(
             mqtt,
             device,
@@ -114,8 +120,20 @@ class Network:
         """Let `run` end."""
         self._stopping.set()
 
+    def document(self) -> NetworkDocument:
+        """How it all is."""
+        connections = {
+            "mcp": self._mcp.connection.health,
+            "management": self._management.connection.health,
+        }
+        return network_document(self._brokers, connections, self._mcp.link.status, self._spool.status())
+
     def _evicted(self) -> int:
         return sum(self._spool.status().lost.values())
+
+    def _spool_error(self) -> str | None:
+        disk = self._spool.status().disk
+        return None if disk == OK else disk
 
     def _twin(self) -> str | None:
         return self.state.twin()

@@ -90,6 +90,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine | None
     models: list[ModelStatus]
     keys: KeysState
+    network: str
+    """Connected to which broker, not connected and why, or that there are no brokers."""
 
 
 def tools(
@@ -98,6 +100,7 @@ def tools(
     engine: Callable[[], Engine | None],
     models: Callable[[], list[ModelStatus]],
     keys: Callable[[], KeysState],
+    network: Callable[[], str],
 ) -> list[Tool]:
     """The tools; each argument is asked at every call."""
     started = time.monotonic()
@@ -116,6 +119,7 @@ def tools(
             engine=engine(),
             models=models(),
             keys=keys(),
+            network=network(),
         )
         return ToolResult(structured=found, text=describe(found))
 
@@ -124,7 +128,7 @@ def tools(
             name="device_status",
             title="Device status",
             description="How this device is: temperature, battery, memory, load, current limits, their band and why, "
-            "active models with their latency, what runs them.",
+            "active models with their latency, what runs them, the broker it is connected to.",
             arguments=Nothing,
             result=Status,
             handler=status,
@@ -152,4 +156,7 @@ def describe(status: Status) -> str:
     names = ", ".join(model.name for model in status.models) or "none"
     limits = status.limits.reason
     board = status.power.board
-    return f"edged {status.version} on {status.hostname} ({board}): {heat}{battery}; limits: {limits}; models: {names}"
+    return (
+        f"edged {status.version} on {status.hostname} ({board}): {heat}{battery}; limits: {limits}; "
+        f"models: {names}; network: {status.network}"
+    )

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from edged.limits import UNCONSTRAINED
 from edged.tools.documents import DeviceDocument, ModelDocument, Work
 from edged.tools.readings import hottest, value
-from edged.tools.uris import DEVICE, METRICS
+from edged.tools.uris import DEVICE, METRICS, NETWORK
 
 MiB: Final = 1 << 20
 ENOUGH_ANSWERS: Final = 100
@@ -56,6 +56,8 @@ class Figures(NamedTuple):
     memory_bytes: int
     """Of all loaded models."""
     memory_budget_bytes: int | None
+    network: Sequence[str] = ()
+    """What is wrong with the connections to brokers."""
 
 
 def slow(figures: Figures) -> list[Finding]:
@@ -87,6 +89,7 @@ def failing(figures: Figures) -> list[Finding]:
         *(finding for model in models for finding in _errors(model, ours=True)),
         *_memory(figures.device),
         *_limits(figures.device),
+        *(Finding(f"Network: {trouble}.", NETWORK) for trouble in figures.network),
         *(finding for model in models for finding in _errors(model, ours=False)),
     ]
 

@@ -14,6 +14,8 @@ from edged.inference import stats
 from edged.inference.manifest import Variant
 from edged.inference.trial.report import Report, TensorInfo
 from edged.limits import Limits
+from edged.links.mqtt.status import Health, McpStatus
+from edged.links.spool.status import SpoolStatus
 from edged.masking import masked
 from edged.metrics import Summary
 from edged.tools.board import Board
@@ -163,6 +165,23 @@ class MetricsDocument(msgspec.Struct, frozen=True, kw_only=True):
     """By model."""
     work: dict[str, Work]
     """By model."""
+
+
+class NetworkDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """`edged://network`."""
+
+    state: str
+    """In words: connected to which broker, not connected and why, or that there are no brokers."""
+    troubles: list[str] = []
+    """What is wrong, in words, worst first; empty where nothing is known to be."""
+    brokers: list[str] = []
+    """As the config has them, in order of preference."""
+    connections: dict[str, Health] = {}
+    """By what they are for: mcp; management, which is telemetry, state and the fleet."""
+    mcp: McpStatus | None = None
+    """None without brokers."""
+    spool: SpoolStatus | None = None
+    """Likewise."""
 
 
 class ConfigDocument(msgspec.Struct, frozen=True, kw_only=True):

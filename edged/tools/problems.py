@@ -59,6 +59,7 @@ CODES: Final[Mapping[str, Kind]] = {
         "warning", "a version is barred: it killed the daemon, or its files are damaged"
     ),
     "spool.evicting": Kind("warning", "records are given up: the outbox is full, or they are too old", 600.0),
+    "spool.disk": Kind("critical", "the outbox cannot be written: what is to be told waits in memory"),
     "keys.weak": Kind("info", "what protects the keys does not protect them from a copy of the disk"),
     "keys.unavailable": Kind("critical", "what holds the keys does not answer, or is not the one enrolled"),
     "identity.twin": Kind("critical", "another device answers to this one's id", 600.0),
@@ -103,6 +104,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Quarantined versions, "name version", with why."""
     evicted: int | None = None
     """Records that the spool has given up, ever more."""
+    spool_error: str | None = None
+    """Why the spool cannot be written."""
     keys: str | None = None
     """What protects the keys."""
     keys_error: str | None = None
@@ -235,6 +238,8 @@ def _signs(state: State, facts: Facts, now: float) -> Iterator[tuple[Key, str]]:
         yield Key("model.quarantined", version), f"{version} is barred: {why}"
     if facts.evicted is not None and state.evicted is not None and facts.evicted > state.evicted:
         yield Key("spool.evicting"), "records are given up before they were sent"
+    if facts.spool_error is not None:
+        yield Key("spool.disk"), facts.spool_error
     yield from _of_keys(facts)
     if facts.twin is not None:
         yield Key("identity.twin"), facts.twin

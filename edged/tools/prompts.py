@@ -16,7 +16,7 @@ from edged.mcp.catalog import Argument, Call, Link, Prompt, PromptMessage, Text,
 from edged.tools import diagnosis, trying
 from edged.tools.diagnosis import Figures, Finding
 from edged.tools.documents import ModelDocument
-from edged.tools.uris import DEVICE, JSON, METRICS
+from edged.tools.uris import DEVICE, JSON, METRICS, NETWORK
 from edged.tools.view import View
 from edged.tools.why import figures_of
 
@@ -29,6 +29,7 @@ Suggestions: TypeAlias = Sequence[str] | Awaitable[Sequence[str]]
 LINKS: Final[Mapping[str, tuple[str, str]]] = {
     DEVICE: ("device", "The board, its readings, limits and why"),
     METRICS: ("metrics", "Answers, errors and times of every model"),
+    NETWORK: ("network", "Brokers, who calls over them, and what has not been told"),
 }
 
 

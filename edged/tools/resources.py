@@ -1,4 +1,4 @@
-"""What the device lets be read: itself, its models, its figures, and to operators its config.
+"""What the device lets be read: itself, its models, its figures, its network, and to operators its config.
 
 Every one is a JSON document of a fixed shape (`documents`, docs/agents.md). Those of `live` change by themselves,
 and the `Ticker` tells of that.
@@ -13,10 +13,11 @@ import msgspec
 
 from edged.mcp.catalog import Call, Catalog, Relevance, Resource, Template, Tier, among
 from edged.mcp.template import UriTemplate
+from edged.tools import network
 from edged.tools.documents import ConfigDocument
 from edged.tools.inventory import Installed, Inventory
 from edged.tools.readings import values
-from edged.tools.uris import CONFIG, DEVICE, JSON, LABELS, METRICS, MODEL, model_uri
+from edged.tools.uris import CONFIG, DEVICE, JSON, LABELS, METRICS, MODEL, NETWORK, model_uri
 from edged.tools.view import View
 
 LIVE_TTL_MS: Final = 1_000
@@ -58,6 +59,8 @@ class Resources:
         if uri == DEVICE:
             device = self._view.device()
             return values(device.readings), device.limits, device.engine, device.models
+        if uri == NETWORK:
+            return network.pulse(self._view.network())
         found = _MODEL.match(uri)
         return self._view.model(found["name"]) if found and found["name"] in self._view.models else None
 
@@ -85,6 +88,19 @@ class Resources:
                 read=lambda _call: _text(self._view.metrics()),
                 tier=Tier.READ,
                 relevance=Relevance(priority=0.6),
+                ttl_ms=LIVE_TTL_MS,
+                public=True,
+            ),
+            Resource(
+                uri=NETWORK,
+                name="network",
+                title="Network, live",
+                description="Which broker the device is connected to and why not, who calls it over MQTT, "
+                "what it has not told yet.",
+                mime=JSON,
+                read=lambda _call: _text(self._view.network()),
+                tier=Tier.READ,
+                relevance=Relevance(priority=0.4),
                 ttl_ms=LIVE_TTL_MS,
                 public=True,
             ),

@@ -70,6 +70,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """None where there are none."""
     evicted: Callable[[], int | None] = lambda: None
     """Records that the spool has given up, ever more; None where there is no spool."""
+    spool_error: Callable[[], str | None] = lambda: None
+    """Why the spool cannot be written."""
     twin: Callable[[], str | None] = lambda: None
     """What is known of another device with this one's id."""
 
@@ -209,6 +211,7 @@ class Telemetry:
             models={name: ModelFacts.of(did.answered, did.errors) for name, did in work.items()},
             barred=_barred(self._sources.models()),
             evicted=self._sources.evicted(),
+            spool_error=self._sources.spool_error(),
             keys=keys.protection if keys else None,
             keys_error=keys.error if keys else None,
             twin=self._sources.twin(),

@@ -9,6 +9,7 @@ JSON: Final = "application/json"
 
 DEVICE: Final = "edged://device"
 METRICS: Final = "edged://metrics"
+NETWORK: Final = "edged://network"
 CONFIG: Final = "edged://config"
 AUDIT: Final = "edged://audit"
 MODEL: Final = "edged://models/{name}"

@@ -26,6 +26,7 @@ from edged.tools.documents import (
     MetricsDocument,
     ModelDocument,
     ModelLine,
+    NetworkDocument,
     VariantPart,
     VersionPart,
     loaded_of,
@@ -47,6 +48,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     """Monotonic seconds."""
     sample: Callable[[], Sample]
     """What was read of the board."""
+    network: Callable[[], NetworkDocument]
     events: Callable[[], Sequence[Event]] = lambda: ()
     """The last changes of the limits, newest first."""
 
@@ -129,6 +131,10 @@ class View:
             loaded={name: loaded_of(name, status) for name in names},
             work={name: work_of(name, status) for name in names},
         )
+
+    def network(self) -> NetworkDocument:
+        """How the device is on the network."""
+        return self._rooms.network()
 
     def _installed(self, name: str) -> Installed:
         if (installed := self.models.get(name)) is None:

@@ -60,7 +60,9 @@ def figures_of(view: View, model: str | None) -> Figures:
     """What a diagnosis looks at; raises NotFound where there is no such model."""
     models = [view.model(one) for one in ([model] if model else sorted(view.models))]
     metrics = view.metrics()
-    return Figures(view.device(), models, metrics.memory_bytes, metrics.memory_budget_bytes)
+    return Figures(
+        view.device(), models, metrics.memory_bytes, metrics.memory_budget_bytes, view.network().troubles
+    )
 
 
 def explain(figures: Figures, events: Sequence[Event]) -> Why:

@@ -443,9 +443,27 @@ def test_a_damaged_file_is_put_aside_by_name_a_new_one_begun_and_the_fleet_told(
             assert (tmp_path / "spool.db.damaged").exists()
             arrived = await d.drain()
             assert "after" in arrived
-            assert f"damaged-{d.spool.status().spool}" in arrived
+            name = f"damaged-{d.spool.status().spool}"
+            told = next(msgspec.json.decode(item.payload) for item in d.arrived if item.id == name)
+            assert (told["code"], told["event"], told["severity"]) == ("spool.damaged", "once", "critical")
+            assert told["kept_as"] == "spool.db.damaged"
             if how == "no state":
                 assert set(arrived) > {f"r{n}" for n in range(20)}
+
+    run_fast(main())
+
+
+def test_a_damaged_file_that_cannot_be_put_aside_is_a_trouble_with_a_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as d:
+            await d.spool.put(record("a"))
+            await d.spool.close()
+            damage(d.path, "not a database")
+            (tmp_path / "spool.db.damaged").mkdir()
+            await d.restart()
+            with pytest.raises(StorageError, match="Is a directory"):
+                await d.spool.put(record("b"))
+            assert "Is a directory" in d.spool.status().disk
 
     run_fast(main())
 
@@ -469,6 +487,7 @@ def test_a_disk_that_comes_back_is_used_again(tmp_path: Path) -> None:
             async with d.running():
                 await asyncio.sleep(30)
                 assert "cannot be opened" in d.spool.status().held_by
+                assert d.spool.status().disk == d.spool.status().held_by
                 with pytest.raises(StorageError, match="cannot be opened"):
                     await d.spool.put(record("a"))
                 (tmp_path / "card").mkdir()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from edged.inference.trial.report import TensorInfo
 from edged.limits import Limits
+from edged.links.mqtt.status import Health, McpStatus
+from edged.links.spool.status import SpoolStatus
 from edged.metrics import Summary
 from edged.tools.board import Board
 from edged.tools.device import Engine
@@ -15,10 +17,12 @@ from edged.tools.documents import (
     DeviceDocument,
     LoadedPart,
     ModelDocument,
+    NetworkDocument,
     VariantPart,
     VersionPart,
     Work,
 )
+from edged.tools.network import network_document
 from edged.tools.readings import Reading
 from edged.tools.uris import model_uri
 
@@ -116,3 +120,49 @@ def model(name: str = "face", **fields: Any) -> ModelDocument:
         work=work(),
     )
     return msgspec.structs.replace(serving, **fields)
+
+
+MCP: Final = McpStatus(
+    server_id="lab-7",
+    server_name="edged/vision",
+    boot_id="a1",
+    identity="serving",
+    rival=None,
+    conflicts=0,
+    access="guarded",
+    clients=1,
+    openings=0,
+    answers_kept=0,
+    results_kept=0,
+    counts={},
+)
+SPOOL: Final = SpoolStatus(
+    spool="5b00",
+    records={},
+    budget_bytes=1 << 26,
+    acknowledged_by="broker",
+    held_by="",
+    sent=0,
+    refused={},
+    lost={},
+    spent_bytes=0,
+    daily_bytes=None,
+    fleet_heard_s_ago=1.0,
+    disk="ok",
+)
+
+
+def health(broker: str | None = "mqtts://broker.lan", reason: str = "not connected yet") -> Health:
+    """A connection that came about at once, or not."""
+    return Health(broker=broker, reason=reason, connects=1, losses=0, taken_over=0, under_way=0, faults=0)
+
+
+def network(
+    mcp: Health | None = None,
+    management: Health | None = None,
+    status: McpStatus = MCP,
+    spool: SpoolStatus = SPOOL,
+) -> NetworkDocument:
+    """A device on one broker."""
+    connections = {"mcp": mcp or health(), "management": management or health()}
+    return network_document(["mqtts://broker.lan"], connections, status, spool)

@@ -22,7 +22,8 @@ from edged.mcp.server import Server
 from edged.power.readings import Readings
 from edged.tasks import OneThread
 from edged.tools.device import Engine
-from edged.tools.documents import config_document
+from edged.tools.documents import NetworkDocument, config_document
+from edged.tools.network import NO_BROKERS
 from edged.tools.readings import Gauge
 from edged.tools.showing import Showing
 from edged.tools.view import Rooms
@@ -62,6 +63,7 @@ class Shown:
     inference: stats.Status | None = None
     readings: Readings = COOL
     settings: Settings = field(default_factory=Settings)
+    network: NetworkDocument = NO_BROKERS
     looks: int = 0
     catalog: Catalog = field(default_factory=Catalog)
 
@@ -73,6 +75,7 @@ class Shown:
             inference=lambda: self.inference,
             clock=clock,
             sample=Gauge(clock, self._look).sample,
+            network=lambda: self.network,
         )
         running = lambda: config_document(self.settings, {"log"}, {"broker"})  # noqa: E731 - likewise
         self.showing = Showing(self.catalog, rooms, lambda: self.library, self.disk, running)

@@ -53,6 +53,7 @@ class Device:
         self.limits = Latest(Limits())
         self.keys: Keys | None = None
         self.evicted: int | None = 0
+        self.spool_error: str | None = None
         self.twin: str | None = None
         self.ask_twin: Callable[[], str | None] = lambda: self.twin
         self.models: dict[str, Installed] = {}
@@ -103,6 +104,7 @@ class Device:
             wall=lambda: EPOCH_S + self.now_s,
             keys=lambda: self.keys,
             evicted=lambda: self.evicted,
+            spool_error=lambda: self.spool_error,
             twin=self._twin,
         )
 

@@ -11,14 +11,14 @@ _CHUNK_BYTES = 65536
 
 
 class Proxy:
-    """Carries bytes from its own `port` to `target`, until told otherwise. Threads of its own.
+    """Carries bytes from its own `port` to `target`, which may change, until told otherwise. Threads of its own.
 
     `hole`: what is sent goes nowhere, connections are taken and nothing is said. `cut_up_after`, `cut_down_after`:
     each connection is cut once that many more bytes have gone to or come from the target. `delay_s`: each way.
     """
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.cut_up_after: int | None = None
@@ -73,7 +73,7 @@ class Proxy:
                 return
             self.accepted += 1
             try:
-                far = socket.create_connection(("127.0.0.1", self._target))
+                far = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 near.close()
                 continue

@@ -16,6 +16,7 @@ class Address(msgspec.Struct, frozen=True):
     """A broker's address."""
 
     url: str
+    """As it may be shown: without a query, which may hold a password."""
     scheme: str
     host: str
     """A name or an IP address; the path of a Unix socket."""
@@ -40,7 +41,9 @@ class Address(msgspec.Struct, frozen=True):
         path = parts.path
         if parts.scheme in {"ws", "wss"}:
             path = (path if path.strip("/") else "/mqtt") + (f"?{parts.query}" if parts.query else "")
-        return cls(url, parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], path)
+        return cls(
+            url.partition("?")[0], parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], path
+        )
 
     def split(self) -> tuple[str, str]:
         """The URL of the broker and the device, which is the last level of the path; empty where there is none."""

@@ -21,6 +21,7 @@ from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.dialing import Dialer
 from edged.links.mqtt.outgoing import fail
 from edged.links.mqtt.session import TAKEN_OVER, Hello, Lost, Session
+from edged.links.mqtt.status import Health
 from edged.links.mqtt.tls import PemFiles, Tls
 from edged.links.mqtt.values import Handler, Publication, Subscription, Terms
 
@@ -29,22 +30,6 @@ _CLIENT_ID_NOT_VALID: Final = 0x85  # MQTT 5, 3.2.2.2
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How a connection is, for status and metrics."""
-
-    broker: str | None
-    """Its URL; None while there is no connection."""
-    reason: str
-    """Why there is none, or why the last one ended."""
-    connects: int
-    losses: int
-    taken_over: int
-    """How often somebody else came with our client id."""
-    under_way: int
-    faults: int
-    """Exceptions of who uses the connection."""
 
 
 class Connection:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from edged.links.mqtt.vitals import Identity, Now, Topics
 
@@ -19,6 +20,14 @@ ONLINE: Final = b"online"
 """What Home Assistant says of itself when it comes back."""
 
 Component = dict[str, Any]
+
+
+class _Entity(msgspec.Struct, frozen=True):
+    platform: Annotated[str, Meta(pattern=r"^[a-z_]{1,32}$(?!\n)")]
+
+
+class _Earlier(msgspec.Struct, frozen=True):
+    components: dict[str, _Entity]
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +91,15 @@ def payload(to: Announcement, entities: Mapping[str, Component], gone: Mapping[s
         "components": announced | removed,
     }
     return msgspec.json.encode(document)
+
+
+def announced(payload: bytes) -> dict[str, Component]:
+    """What it takes to remove the entities of an earlier discovery message; nothing for what is none."""
+    try:
+        earlier = msgspec.json.decode(payload, type=_Earlier)
+    except msgspec.DecodeError:  # also where it is no UTF-8, or has another shape
+        return {}
+    return {key: {"platform": entity.platform} for key, entity in earlier.components.items()}
 
 
 def _board(now: Now) -> dict[str, Component]:

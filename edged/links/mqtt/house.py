@@ -32,6 +32,15 @@ class House:
         """Where Home Assistant says that it is back."""
         return self._to.birth
 
+    @property
+    def own(self) -> str:
+        """Where the broker keeps what was announced last."""
+        return self._to.topic
+
+    def found(self, payload: bytes) -> None:
+        """The broker had this announcement from before the connect: what is gone meanwhile is withdrawn, too."""
+        self._announced = {**homeassistant.announced(payload), **self._announced}
+
     def connected(self, terms: Terms) -> None:
         """Keep to what this broker takes."""
         self._room_bytes = (terms.packet_max_bytes or DEFAULT_LIMIT_BYTES) - HEADER_MAX_BYTES

@@ -23,6 +23,7 @@ from edged.links.mqtt.lobby import INITIALIZE, Lobby
 from edged.links.mqtt.messages import Peek
 from edged.links.mqtt.office import MqttOffice, is_cbor
 from edged.links.mqtt.peer import JSON
+from edged.links.mqtt.status import McpStatus
 from edged.links.mqtt.topics import Kind, Topics
 from edged.links.mqtt.values import Properties, Publication, Publisher, Subscription, Terms
 from edged.mcp import jsonrpc
@@ -37,28 +38,6 @@ SWEEP_S: Final = 30.0
 """Between two looks for clients that fell silent."""
 _ANYBODY: Final = ""
 """Whose turn it is on the control topic: no client has this id."""
-
-
-class McpStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How MCP over MQTT is."""
-
-    server_id: str
-    server_name: str
-    boot_id: str
-    identity: str
-    """offline, serving, asking (whether another device of this id lives), or yielded (to one that does)."""
-    rival: str | None
-    """The boot id of that other device."""
-    conflicts: int
-    access: str
-    """Whether the broker guards its topics: guarded, trusted, open, or unproven."""
-    clients: int
-    openings: int
-    """Handshakes on the control topic that nobody has gone on with."""
-    answers_kept: int
-    results_kept: int
-    counts: dict[str, int]
-    """Messages that were not answered as usual, by why."""
 
 
 class McpLink:

@@ -92,11 +92,15 @@ class State:
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """What is to be heard: Home Assistant, and what others say of this device."""
+        """What is to be heard: Home Assistant, what it was told before, and what others say of this device."""
         own = Subscription(filter=self._topics.status, no_local=True, optional=True)
         if self._house is None:
             return (own,)
-        return own, Subscription(filter=self._house.birth, optional=True)
+        house = (
+            Subscription(filter=self._house.birth, optional=True),
+            Subscription(filter=self._house.own, no_local=True, optional=True),
+        )
+        return own, *house
 
     def connected(self, terms: Terms) -> None:
         """Say everything that is retained: the broker may be another one."""
@@ -109,6 +113,10 @@ class State:
     def received(self, publication: Publication) -> None:
         """See what others say of this device, and announce it again, soon, where Home Assistant has come back."""
         if publication.retain:  # it was there before we said anything
+            if self._house and publication.topic == self._house.own:
+                self._house.found(publication.payload)
+                if self._told is not None:
+                    self._retain(self._told)
             return
         if publication.topic == self._topics.status:
             self._overheard(publication.payload)

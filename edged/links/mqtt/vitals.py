@@ -60,7 +60,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem begins or ends: `up/alert`."""
+    """A problem begins or ends, or something has happened that nothing ends: `up/alert`."""
 
     id: str
     """Unique for good: an alert that arrives twice is one."""
@@ -68,14 +68,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of problem, one of the table in docs/telemetry.md."""
     subject: str = ""
     """What has it, where there may be several: a model, a sensor."""
-    event: Literal["begin", "end"]
+    event: Literal["begin", "end", "once"]
     severity: Severity
     message: str
     """In words, as it began."""
     at: float
     """Seconds since 1970, as far as the board knew."""
-    uptime_s: float
-    """Seconds since the daemon's start: right even where the clock was not."""
+    uptime_s: float | None
+    """Seconds since the daemon's start: right even where the clock was not. None where the spool says it."""
     ends: str | None = None
     """The id of the alert with which it began, on its end."""
     lasted_s: float | None = None

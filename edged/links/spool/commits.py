@@ -29,8 +29,10 @@ class Commits:
         self._running: asyncio.Future[list[StorageError | None]] | None = None
         self.groups = 0
         """Transactions so far."""
+        self.on_trouble: Callable[[], None] = lambda: None
+        """Called when the disk begins to fail, and when it works again."""
         self.trouble: StorageError | None = None
-        """Why the last transaction failed; None since one succeeded."""
+        """Why the file could not be opened, or the last transaction failed; None since it went well."""
 
     async def commit(self, change: Change) -> None:
         """Return when it is on the disk; raises StorageError where it is not, Overloaded where too much waits."""
@@ -46,6 +48,13 @@ class Commits:
         self._waiting_bytes += _weight(change)
         self._next()
         return future
+
+    def note(self, trouble: StorageError | None) -> None:
+        """What the disk says of the last that was asked of it."""
+        begins_or_ends = (trouble is None) != (self.trouble is None)
+        self.trouble = trouble
+        if begins_or_ends:
+            self.on_trouble()
 
     async def settled(self) -> None:
         """Return when nothing waits for the disk any more."""
@@ -74,7 +83,7 @@ class Commits:
         self._running = None
         self.groups += 1
         failed = done.exception()
-        self.trouble = failed if isinstance(failed, StorageError) else None
+        self.note(failed if isinstance(failed, StorageError) else None)
         outcomes = [failed] * len(futures) if failed is not None else done.result()
         for future, outcome in zip(futures, outcomes, strict=True):
             if future.done():

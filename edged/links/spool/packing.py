@@ -16,6 +16,7 @@ from msgspec import Meta, Raw
 
 from edged.errors import BadArgument, TooLarge
 from edged.links.mqtt.values import Properties, Publication
+from edged.links.mqtt.vitals import Alert
 from edged.links.spool.values import Gap, Kind, Record, Row
 
 ACKS_MAX_BYTES: Final = 64 * 1024
@@ -27,6 +28,32 @@ class Acks(msgspec.Struct, frozen=True):
     """What the fleet manager publishes, not retained, on `edged/v1/<id>/dn/ack`: the records it has."""
 
     ids: Annotated[list[str], Meta(max_length=1000)]
+
+
+class GapAlert(Alert, frozen=True, kw_only=True):
+    """Which telemetry the fleet will never see; fields as in `Gap`."""
+
+    spool: str
+    """Whose numbers these are."""
+    reason: str
+    first_seq: int
+    last_seq: int
+    first_s: float
+    last_s: float
+    count: int
+    size: int
+
+
+class DamageAlert(Alert, frozen=True, kw_only=True):
+    """The spool's file was damaged, and a new one begun."""
+
+    spool: str
+    """The new one."""
+    reason: str
+    kept_as: str
+    """What the damaged file is called now."""
+    records_saved: int
+    """Of what must not be lost, those that could still be read."""
 
 
 class _Sample(msgspec.Struct, frozen=True):
@@ -83,27 +110,42 @@ def bytes_of(publication: Publication) -> int:
     return _HEADERS_BYTES + len(publication.topic) + texts + content_type + len(publication.payload)
 
 
-def gap_alert(gap: Gap, spool: str, topic: str) -> Record:
-    """What tells the fleet which telemetry it will never see."""
-    payload = {"alert": "telemetry-gap", "spool": spool, **msgspec.to_builtins(gap)}
-    return Record(
-        id=f"gap-{spool}-{gap.reason}-{gap.first_seq}-{gap.last_seq}",
-        kind=Kind.ALERT,
-        topic=topic,
-        payload=msgspec.json.encode(payload),
+def gap_alert(gap: Gap, spool: str, topic: str, at: float) -> Record:
+    """What tells the fleet which telemetry it will never see; `at` in seconds since 1970."""
+    return _alert(
+        topic,
+        GapAlert(
+            id=f"gap-{spool}-{gap.reason}-{gap.first_seq}-{gap.last_seq}",
+            code="spool.gap",
+            event="once",
+            severity="warning",
+            message=f"{gap.count} samples were {gap.reason} before they were sent",
+            at=at,
+            uptime_s=None,
+            spool=spool,
+            **msgspec.structs.asdict(gap),
+        ),
     )
 
 
-def damage_alert(spool: str, topic: str, reason: str, aside: str, saved: int) -> Record:
-    """What tells the fleet that the spool was damaged, and which numbers it goes on with."""
-    payload = {
-        "alert": "spool-damaged",
-        "spool": spool,
-        "reason": reason,
-        "kept_as": aside,
-        "records_saved": saved,
-    }
-    return Record(id=f"damaged-{spool}", kind=Kind.ALERT, topic=topic, payload=msgspec.json.encode(payload))
+def damage_alert(spool: str, topic: str, reason: str, aside: str, saved: int, at: float) -> Record:
+    """What tells the fleet that the spool was damaged, and which numbers it goes on with; `at` likewise."""
+    return _alert(
+        topic,
+        DamageAlert(
+            id=f"damaged-{spool}",
+            code="spool.damaged",
+            event="once",
+            severity="critical",
+            message=f"the outbox was damaged and begun anew with {saved} records of it",
+            at=at,
+            uptime_s=None,
+            spool=spool,
+            reason=reason,
+            kept_as=aside,
+            records_saved=saved,
+        ),
+    )
 
 
 def acknowledged(payload: bytes) -> list[str]:
@@ -114,6 +156,10 @@ def acknowledged(payload: bytes) -> list[str]:
         return msgspec.json.decode(payload, type=Acks).ids
     except msgspec.DecodeError as exc:
         raise BadArgument(f"acknowledgement: {exc}") from exc
+
+
+def _alert(topic: str, alert: Alert) -> Record:
+    return Record(id=alert.id, kind=Kind.ALERT, topic=topic, payload=msgspec.json.encode(alert))
 
 
 def _publication(

@@ -10,17 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from edged.errors import Rejected, StorageError
 from edged.links.mqtt.values import Publication, Publisher, Subscription, Terms
 from edged.links.spool import packing, policy
 from edged.links.spool.commits import Commits
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.drain import IDLE_S, Drain
-from edged.links.spool.state import Acked, Change, Expire, Page, Put, Report, Total
+from edged.links.spool.state import Acked, Change, Expire, Page, Put, Report
+from edged.links.spool.status import OK, SpoolStatus
 from edged.links.spool.table import Table
-from edged.links.spool.values import Kind, Record
+from edged.links.spool.values import Record
 from edged.tasks import OneThread
 
 _log = logging.getLogger(__name__)
@@ -31,32 +30,6 @@ _ACKNOWLEDGED: Final = {
     "broker": "broker: what it takes and forgets is lost, for no fleet manager acknowledges",
     "end-to-end": "fleet: kept until its manager acknowledges it",
 }
-
-
-class SpoolStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the spool holds, and why it holds it."""
-
-    spool: str
-    """Names this file among all the device ever had; empty before it was opened."""
-    records: dict[Kind, Total]
-    budget_bytes: int
-    acknowledged_by: str
-    """broker or fleet, and what that means."""
-    held_by: str
-    """Why nothing leaves although something is there; empty otherwise."""
-    sent: int
-    """Messages the broker has taken since the start."""
-    refused: dict[str, int]
-    """Likewise refused, by reason code."""
-    lost: dict[str, int]
-    """Telemetry that will never be sent, since this spool was begun, by reason: evicted, expired."""
-    spent_bytes: int
-    """Sent in the present day (UTC)."""
-    daily_bytes: int | None
-    fleet_heard_s_ago: float | None
-    """Since the fleet manager last acknowledged something; None before it has."""
-    disk: str
-    """ok, or what is wrong with it."""
 
 
 class Spool:
@@ -78,7 +51,7 @@ class Spool:
         self._config, self._thread, self._now_s = config, thread, now_s
         self.ack_topic: Final = f"edged/v1/{device}/dn/ack"
         """Where the fleet manager says what has arrived."""
-        self._table = Table(path, config.budget_bytes, f"edged/v1/{device}/up/alert")
+        self._table = Table(path, config.budget_bytes, f"edged/v1/{device}/up/alert", now_s)
         self._commits = Commits(thread, self._apply)
         self._drain = Drain(config, publisher, self._page, self._commit_all)
         self._wake = asyncio.Event()
@@ -86,6 +59,10 @@ class Spool:
         self._offset_s = 0.0
         self._expired_s = self._reported_s = -math.inf
         self._heard_s: float | None = None
+
+    def on_trouble(self, call: Callable[[], None]) -> None:
+        """Have this called when the disk begins to fail, and when it works again."""
+        self._commits.on_trouble = call
 
     async def put(self, *records: Record) -> None:
         """See `Outbox`."""
@@ -167,7 +144,7 @@ class Spool:
             fleet_heard_s_ago=None
             if heard_s is None or self._loop is None
             else round(self._loop.time() - heard_s, 1),
-            disk="ok" if trouble is None else trouble.message,
+            disk=OK if trouble is None else trouble.message,
         )
 
     async def close(self) -> None:
@@ -180,7 +157,12 @@ class Spool:
     async def _open(self) -> asyncio.AbstractEventLoop:
         """Read the file once; from then on the spool's own clock runs."""
         if self._loop is None:
-            await self._thread.run(self._table.open)
+            try:
+                await self._thread.run(self._table.open)
+            except StorageError as exc:
+                self._commits.note(exc)
+                raise
+            self._commits.note(None)
         if self._loop is None:  # nobody else came first
             self._loop = asyncio.get_running_loop()
             state = self._table.state
@@ -198,7 +180,7 @@ class Spool:
         if not self._table.state.gaps or not self._drain.connected or loop_s - self._reported_s < _REPORT_S:
             return
         self._reported_s = loop_s
-        await self._commits.commit(Report())
+        await self._commits.commit(Report(self._now_s()))
 
     async def _keep_house(self, loop_s: float) -> None:
         if loop_s - self._expired_s < IDLE_S:

@@ -6,14 +6,8 @@ import msgspec
 from msgspec.structs import replace
 
 from edged.links.spool.policy import RULES, Day, Held, joined
+from edged.links.spool.status import Total
 from edged.links.spool.values import Gap, Kind, Record, Row
-
-
-class Total(msgspec.Struct, frozen=True):
-    """Records of one kind."""
-
-    count: int = 0
-    size: int = 0
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +76,9 @@ class Acked(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True):
     """Make an alert of every gap that has not been reported."""
+
+    at_s: float
+    """Now, in seconds since 1970."""
 
 
 class Expire(msgspec.Struct, frozen=True):

@@ -64,7 +64,8 @@ class Table:
     new one is begun, with an alert that says so. A file of a newer version is left alone and refused.
     """
 
-    def __init__(self, path: Path, budget_bytes: int, alert_topic: str) -> None:
+    def __init__(self, path: Path, budget_bytes: int, alert_topic: str, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
         self._path, self._budget, self._alert_topic = path, budget_bytes, alert_topic
         self._reserve = path.with_name(f"{path.name}.reserve")
         self._connection: sqlite3.Connection | None = None
@@ -116,8 +117,11 @@ class Table:
     # inside
 
     def _do(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        damage = ""
         for attempt in (1, 2):
             try:
+                if damage:
+                    self._begin_anew(damage)
                 if self._connection is None:
                     self._connection = self._open()
                 return action(self._connection)
@@ -128,7 +132,7 @@ class Table:
                 damaged = _code(exc) in _DAMAGED or isinstance(exc, msgspec.DecodeError)
                 if attempt == 2 or not damaged:
                     raise StorageError(f"spool {self._path}: {_NAMES.get(_code(exc), exc)}") from exc
-                self._begin_anew(str(exc))
+                damage = str(exc)
             except OSError as exc:
                 raise StorageError(f"spool {self._path}: {exc.strerror}") from exc
         raise AssertionError("unreachable")
@@ -222,10 +226,10 @@ class Table:
             "spool damaged path=%s reason=%s put_aside=%s saved=%d", self._path, reason, aside, len(saved)
         )
         self._connection = self._open()
-        alert = damage_alert(self.state.spool, self._alert_topic, reason, Path(aside).name, len(saved))
+        at_s = self._now_s()
+        alert = damage_alert(self.state.spool, self._alert_topic, reason, Path(aside).name, len(saved), at_s)
         changes = [Put((row.record,), row.put_s) for row in saved]
-        put_s = max((row.put_s for row in saved), default=0.0)
-        self._commit([*changes, Put((alert,), put_s)], 0.0, None, 0, self._connection)
+        self._commit([*changes, Put((alert,), at_s)], 0.0, None, 0, self._connection)
 
 
 def _page(

@@ -65,8 +65,8 @@ class Work:
                 self._acknowledge(ids, handed)
             case Expire(older_than_s):
                 self._lose(policy.victims(self._oldest(older_than_s), 1 << 62, "expired"))
-            case Report():
-                self._report()
+            case Report(at_s):
+                self._report(at_s)
         return None
 
     def evict(self, free: int) -> None:
@@ -101,9 +101,9 @@ class Work:
             found = self._connection.execute(_SENT, (name, TELEMETRY, name in handed)).fetchall()
             self._delete(map(row_of, found))
 
-    def _report(self) -> None:
+    def _report(self, at_s: float) -> None:
         for gap in self.state.gaps.values():
-            self._insert(gap_alert(gap, self.state.spool, self._alert_topic), gap.last_s)
+            self._insert(gap_alert(gap, self.state.spool, self._alert_topic, at_s), at_s)
         self.state = replace(self.state, gaps={})
 
     def _has(self, name: str) -> bool:

@@ -51,7 +51,7 @@ edged/v1/dev-42/up/status                           dev-42:rw  fleet-manager:r h
 edged/v1/dev-42/up/alert                            dev-42:w   fleet-manager:r homeassistant:r
 edged/v1/dev-43/up/status                                      fleet-manager:r homeassistant:r
 edged/v1/dev-42/other
-homeassistant/device/dev-42/config                  dev-42:w   homeassistant:r
+homeassistant/device/dev-42/config                  dev-42:rw  homeassistant:r
 homeassistant/device/dev-43/config                             homeassistant:r
 homeassistant/sensor/dev-42/config                             homeassistant:r
 homeassistant/status                                dev-42:r   homeassistant:rw

@@ -53,6 +53,11 @@ def document(publication: Publication) -> dict[str, Any]:
     return found
 
 
+def entities(discovery: Publication) -> dict[str, Any]:
+    found: dict[str, Any] = document(discovery)["components"]
+    return found
+
+
 def starts(ear: Ear) -> list[tuple[str, str]]:
     """Who said what of the device's status."""
     return [(said["state"], said["start_id"]) for said in map(document, on(ear, TOPICS.status))]
@@ -170,12 +175,27 @@ def test_a_model_that_comes_and_goes_is_announced_and_withdrawn(broker: OpenBrok
     asyncio.run(scenario())
 
 
+def test_a_model_that_went_while_nothing_ran_is_withdrawn_at_the_next_start(broker: OpenBroker) -> None:
+    async def scenario() -> None:
+        with told(broker.url, "lab-7"):  # which serves `face`, and is killed
+            pass
+        async with online(config(broker), DISCOVERY) as house:
+            assert "model_face_rate" in entities(await heard(house, DISCOVERY))
+            async with telling(config(broker), Device(identity=ANEW)):
+                await house.ear.until(lambda ear: "model_face_rate" not in entities(on(ear, DISCOVERY)[-1]))
+            *_, going, left = map(entities, on(house.ear, DISCOVERY))
+            assert going["model_face_rate"] == {"platform": "sensor"}
+            assert "temperature" in left
+
+    asyncio.run(scenario())
+
+
 def test_heat_is_on_the_broker_as_it_begins(broker: OpenBroker) -> None:
     async def scenario() -> None:
         device = Device()
         async with telling(config(broker), device), online(config(broker), TOPICS.status, TOPICS.now) as line:
             await heard(line, TOPICS.now)
-            device.sense(heat_cpu_thermal=79.5)
+            device.sense(heat_cpu_thermal=81.5)
             hot = document(await heard(line, TOPICS.now, 2))
             assert (hot["band"], hot["problem"]["heat"]) == ("critical", True)
             status = document(await heard(line, TOPICS.status, 2))

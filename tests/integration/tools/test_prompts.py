@@ -12,6 +12,7 @@ import pytest
 from edged.limits import Limits
 from edged.mcp.catalog import Tier
 from tests.rig.desk import Desk
+from tests.rig.documents import health, network
 from tests.rig.shown import Shown, document, shown
 
 DIAGNOSES = ["diagnose_failing", "diagnose_hot", "diagnose_slow"]
@@ -113,6 +114,12 @@ class TestDiagnosis:
         assert "models_rollback" in for_operator
         assert "models_rollback" not in for_others
         assert "tell an operator" in for_others
+
+    def test_a_network_that_is_away_is_told_with_where_to_read_more(self, device: Shown) -> None:
+        device.network = network(mcp=health(None, "refused"), management=health(None, "refused"))
+        text, links = get(device.desk(), "diagnose_failing")
+        assert "- Network: not connected: refused." in text
+        assert "edged://network" in links
 
     def test_one_model_can_be_asked_about(self, device: Shown) -> None:
         device.install("other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +20,18 @@ from edged.tools.documents import (
     LabelsDocument,
     MetricsDocument,
     ModelDocument,
+    NetworkDocument,
 )
 from tests.rig import room
 from tests.rig.desk import MODERN, Desk
+from tests.rig.documents import health, network
+from tests.rig.fastloop import FastLoop
 from tests.rig.shown import Shown, document, shown
 
 SHAPES: dict[str, type[msgspec.Struct]] = {
     "edged://device": DeviceDocument,
     "edged://metrics": MetricsDocument,
+    "edged://network": NetworkDocument,
     "edged://config": ConfigDocument,
     "edged://models/tiny": ModelDocument,
     "edged://models/tiny/labels": LabelsDocument,
@@ -55,9 +60,26 @@ def complete(desk: Desk, uri: str, name: str, typed: str) -> list[str]:
     return values
 
 
+def tick(device: Shown, seconds: float) -> None:
+    """Let time pass for whoever has subscribed."""
+
+    async def scenario() -> None:
+        ticking = asyncio.get_running_loop().create_task(device.showing.ticker.run())
+        await asyncio.sleep(seconds)
+        ticking.cancel()
+
+    with asyncio.Runner(loop_factory=FastLoop) as runner:
+        runner.run(scenario())
+
+
 class TestWhatIsListed:
     def test_everybody_sees_the_device_its_figures_and_its_models(self, device: Shown) -> None:
-        assert listed(device.desk(Tier.READ)) == ["edged://device", "edged://metrics", "edged://models/tiny"]
+        assert listed(device.desk(Tier.READ)) == [
+            "edged://device",
+            "edged://metrics",
+            "edged://models/tiny",
+            "edged://network",
+        ]
 
     def test_only_operators_see_the_config(self, device: Shown) -> None:
         assert "edged://config" in listed(device.desk(Tier.OPERATOR))
@@ -196,6 +218,10 @@ class TestWhatTheyHold:
             "waiting": ["broker"],
         }
 
+    def test_a_device_without_brokers_says_so(self, device: Shown) -> None:
+        held = document(device.desk(Tier.READ), "edged://network")
+        assert (held["state"], held["connections"], held["spool"]) == ("no brokers configured", {}, None)
+
     @pytest.mark.parametrize(
         "uri",
         [
@@ -247,6 +273,15 @@ class TestChanges:
         before = len(desk.sent)
         device.install("tiny", "2")
         assert self.updates(desk.sent[before:]) == ["edged://models/tiny"]
+
+    def test_a_subscriber_to_the_network_hears_of_a_lost_connection(self, device: Shown) -> None:
+        desk = device.desk(Tier.READ)
+        device.network = network()
+        self.listen(desk, "edged://network")
+        device.network = network(mcp=health(None, "refused"))
+        before = len(desk.sent)
+        tick(device, 5.0)
+        assert self.updates(desk.sent[before:]) == ["edged://network"]
 
     def test_nothing_is_watched_once_the_last_subscriber_is_gone(self, device: Shown) -> None:
         seen: list[tuple[str, bool]] = []

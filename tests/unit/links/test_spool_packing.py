@@ -136,11 +136,20 @@ def test_a_malformed_acknowledgement_is_refused(payload: bytes) -> None:
 
 def test_a_gap_says_what_is_missing() -> None:
     gap = Gap(reason="evicted", first_seq=1, last_seq=9, first_s=5, last_s=8, count=4, size=900)
-    alert = packing.gap_alert(gap, "abc", "up/alert")
+    alert = packing.gap_alert(gap, "abc", "up/alert", 9.5)
     assert (alert.id, alert.kind, alert.topic) == ("gap-abc-evicted-1-9", Kind.ALERT, "up/alert")
     said = msgspec.json.decode(alert.payload)
     assert said == {
-        "alert": "telemetry-gap",
+        "id": "gap-abc-evicted-1-9",
+        "code": "spool.gap",
+        "subject": "",
+        "event": "once",
+        "severity": "warning",
+        "message": "4 samples were evicted before they were sent",
+        "at": 9.5,
+        "uptime_s": None,
+        "ends": None,
+        "lasted_s": None,
         "spool": "abc",
         "reason": "evicted",
         "first_seq": 1,

@@ -117,6 +117,10 @@ class TestFailing:
         found = diagnosis.failing(figures(model(versions=versions)))
         assert said(found) == "face 2 is barred: it killed the daemon; version 1 serves."
 
+    def test_a_network_that_is_away_is_named(self) -> None:
+        away = figures()._replace(network=["not connected: refused"])
+        assert diagnosis.failing(away) == [Finding("Network: not connected: refused.", "edged://network")]
+
     def test_a_model_of_which_nothing_serves_is_named(self) -> None:
         assert "no version of it serves" in said(diagnosis.failing(figures(model(active=None))))
 

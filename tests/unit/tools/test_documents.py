@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edged.links.mqtt.status import Health, McpStatus
+from edged.links.spool.status import SpoolStatus, Total
 from edged.tools import documents
 from edged.tools.board import Board
 from edged.tools.device import Engine
@@ -25,6 +27,7 @@ SECTIONS: dict[str, list[type[msgspec.Struct]]] = {
         documents.LabelsDocument,
     ],
     "edged://metrics": [documents.MetricsDocument],
+    "edged://network": [documents.NetworkDocument, Health, McpStatus, SpoolStatus, Total],
     "edged://config": [documents.ConfigDocument],
 }
 

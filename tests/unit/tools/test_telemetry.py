@@ -195,9 +195,10 @@ def test_every_other_room_is_heard() -> None:
     device.install("face", "2.0", State.QUARANTINED, "killed the daemon")
     device.keys = Keys("hostfile", "keystore is damaged")
     device.twin = "another boot is on the broker"
+    device.spool_error = "the disk is full"
     first = device.telemetry.look(sampled=True)
     assert {alert.code for alert in first.alerts} == {
-        "model.quarantined", "keys.weak", "keys.unavailable", "identity.twin",
+        "model.quarantined", "keys.weak", "keys.unavailable", "identity.twin", "spool.disk",
     }  # fmt: skip
     device.evicted = 7
     device.work("face", answers=1, ms=1.0, RuntimeFault=5)
@@ -208,7 +209,7 @@ def test_every_other_room_is_heard() -> None:
         "spool.evicting", "model.failing", "disk.low", "supply.undervoltage",
     }  # fmt: skip
     assert second.status.keys == "hostfile"
-    assert len(second.status.problems) == 8
+    assert len(second.status.problems) == 9
 
 
 def test_ids_of_alerts_are_never_the_same() -> None:

@@ -34,6 +34,10 @@ def test_a_url_says_where_a_broker_is(
     assert (address.encrypted, address.local) == (encrypted, local)
 
 
+def test_what_is_shown_of_a_url_has_no_query_that_may_be_a_password() -> None:
+    assert Address.parse("wss://broker.lan/mqtt?token=hush").url == "wss://broker.lan/mqtt"
+
+
 @pytest.mark.parametrize(
     "url", ["http://broker", "mqtt://", "mqtt://broker:99999", "mqtt://broker:x", "broker"]
 )

@@ -12,6 +12,7 @@ from edged.limits import Limits
 from edged.links.mqtt.homeassistant import components
 from edged.links.mqtt.state_config import HomeAssistantConfig, StateConfig
 from edged.links.mqtt.vitals import Alert, ModelSample, Now, Sample, Status, Topics
+from edged.links.spool.packing import DamageAlert, GapAlert
 from edged.power.bands import BATTERY, FIRMWARE, HEAT, MEMORY_FREE, UNDERVOLTAGE
 from edged.tools.problems import CODES
 from tests.rig.telling import Device
@@ -36,7 +37,7 @@ def fields(heading: str, number: int = 0) -> list[str]:
 
 @pytest.mark.parametrize(
     ("kind", "heading", "number"),
-    [(Alert, "Alerts", 1), (Status, "Status", 0), (Sample, "Samples", 0), (ModelSample, "Samples", 1)],
+    [(Alert, "Alerts", 2), (Status, "Status", 0), (Sample, "Samples", 0), (ModelSample, "Samples", 1)],
 )
 def test_every_field_is_in_its_table_and_no_other_is(
     kind: type[msgspec.Struct], heading: str, number: int
@@ -51,6 +52,13 @@ def test_what_the_newest_sample_has_beside_is_in_its_table() -> None:
 def test_every_code_is_in_the_table_as_it_is() -> None:
     rows = {first.strip("`"): (cells[0], cells[2]) for first, cells in table("Alerts")}
     assert rows == {code: (kind.severity, kind.means) for code, kind in CODES.items()}
+
+
+@pytest.mark.parametrize(("code", "kind"), [("spool.gap", GapAlert), ("spool.damaged", DamageAlert)])
+def test_what_the_outbox_says_of_itself_is_in_its_table(code: str, kind: type[Alert]) -> None:
+    rows = {first.strip("`"): cells[2] for first, cells in table("Alerts", 1)}
+    named = set(re.findall(r"`(\w+)`", rows[code])) - {"evicted", "expired"}
+    assert named == set(kind.__struct_fields__) - set(Alert.__struct_fields__)
 
 
 def test_every_topic_is_in_the_table() -> None:

@@ -300,6 +300,41 @@ def test_what_went_while_there_was_no_broker_is_told_to_go_at_the_connect() -> N
     run(scenario)
 
 
+def test_what_went_before_the_start_is_told_to_go_as_soon_as_the_broker_says_what_it_has() -> None:
+    async def scenario(world: World) -> None:
+        world.device.install("face")
+        world.connect()
+        await asyncio.sleep(12)
+        kept = world.house.said[-1]
+        del world.device.models["face"]
+        anew = World(world.loop, StateConfig(), device=world.device)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(anew.state.run())
+            await asyncio.sleep(1)
+            anew.connect()
+            anew.state.received(msgspec.structs.replace(kept, retain=True))
+            running.cancel()
+        first, going, left = (said for said in anew.house.said if said.topic == DISCOVERY)
+        assert entities(going)["model_face_rate"] == {"platform": "sensor"}
+        assert "model_face_rate" not in entities(first) | entities(left)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b"[]", b"{}", b'{"components": {"a": {"platform": "; drop"}}}']
+)
+def test_what_is_no_announcement_of_ours_changes_nothing(payload: bytes) -> None:
+    async def scenario(world: World) -> None:
+        world.connect()
+        await asyncio.sleep(12)
+        said = len(world.house.said)
+        world.state.received(Publication(topic=DISCOVERY, payload=payload, retain=True))
+        assert len(world.house.said) == said
+
+    run(scenario)
+
+
 def test_more_models_than_the_broker_takes_in_a_message_are_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -463,7 +498,7 @@ def test_a_disk_that_stays_full_does_not_fill_the_memory() -> None:
 def test_alerts_do_not_wait_for_the_batch() -> None:
     async def scenario(world: World) -> None:
         await asyncio.sleep(5)
-        world.heat(79.5)
+        world.heat(81.5)
         await asyncio.sleep(1)
         assert {alert["code"] for alert in world.disk.documents("/up/alert")} == {"heat.hot", "heat.critical"}
         assert world.disk.documents("/up/telemetry") == []
@@ -473,7 +508,7 @@ def test_alerts_do_not_wait_for_the_batch() -> None:
 
 def test_without_telemetry_alerts_are_stored_all_the_same() -> None:
     async def scenario(world: World) -> None:
-        world.heat(79.5)
+        world.heat(81.5)
         await asyncio.sleep(600)
         assert len(world.disk.documents("/up/alert")) == 2
         assert world.disk.documents("/up/telemetry") == []
