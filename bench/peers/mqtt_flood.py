@@ -13,7 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from bench.mqtt_client import NAME
-from edged.links.mqtt.topics import Topics
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.values import Publication
 from tests.rig import mqtt_hostile
 from tests.rig.mqtt_hostile import Hostile

@@ -20,8 +20,8 @@ from edged import data
 from edged.errors import EdgedError, Unreachable
 
 if TYPE_CHECKING:
-    from edged.links.mqtt.client import Device, MqttClient
     from edged.links.mqtt.config import MqttConfig
+    from edged.links.mqtt.mcp.client import Device, MqttClient
 
 DEVICE: Final = "demo-device"
 CLIENT: Final = "demo-agent"
@@ -55,7 +55,7 @@ class DemoBroker:
 
     def discover(self) -> list[Device]:
         """Who is there."""
-        from edged.links.mqtt.client import discover
+        from edged.links.mqtt.mcp.client import discover
 
         until = time.monotonic() + START_TIMEOUT_S
         while not (found := discover(self._config, CLIENT)):
@@ -65,7 +65,7 @@ class DemoBroker:
 
     def client(self) -> MqttClient:
         """A connection to the device."""
-        from edged.links.mqtt.client import MqttClient
+        from edged.links.mqtt.mcp.client import MqttClient
 
         return MqttClient(self._config, DEVICE, CLIENT)
 

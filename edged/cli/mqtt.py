@@ -12,13 +12,13 @@ from edged.cli.tables import show, table
 from edged.errors import BadArgument, BadConfig
 
 if TYPE_CHECKING:
-    from edged.links.mqtt.client import MqttClient
     from edged.links.mqtt.config import MqttConfig
+    from edged.links.mqtt.mcp.client import MqttClient
 
 
 def client(arguments: argparse.Namespace) -> MqttClient:
     """A connection to the device that --mqtt names."""
-    from edged.links.mqtt.client import MqttClient
+    from edged.links.mqtt.mcp.client import MqttClient
 
     config, device = _target(arguments, arguments.mqtt)
     return MqttClient(config, _named(device, arguments.mqtt), identity(arguments))
@@ -28,7 +28,7 @@ def bridge(arguments: argparse.Namespace) -> int:
     """Carry MCP between standard streams and a device, until the host says no more."""
     import logging
 
-    from edged.links.mqtt.pump import pump
+    from edged.links.mqtt.mcp.pump import pump
 
     logging.basicConfig(stream=sys.stderr, format="edged: %(message)s")
     config, device = _target(arguments, arguments.url)
@@ -39,7 +39,7 @@ def discover(arguments: argparse.Namespace) -> int:
     """Show every device that is on a broker now."""
     import msgspec
 
-    from edged.links.mqtt import client as mqtt
+    from edged.links.mqtt.mcp import client as mqtt
 
     config, device = _target(arguments, arguments.url)
     found = mqtt.discover(config, identity(arguments), arguments.wait)

@@ -14,12 +14,12 @@ from edged.config import Config
 from edged.errors import BadConfig
 from edged.limits import Limits
 from edged.links.mqtt.address import Address
-from edged.links.mqtt.management import Management
-from edged.links.mqtt.service import McpService
+from edged.links.mqtt.mcp.service import McpService
+from edged.links.mqtt.people.management import Management
+from edged.links.mqtt.people.state import State
+from edged.links.mqtt.people.vitals import ROOT
 from edged.links.mqtt.sharing import Sender
-from edged.links.mqtt.state import State
 from edged.links.mqtt.tls import Tls
-from edged.links.mqtt.vitals import ROOT
 from edged.links.spool.service import Spool
 from edged.links.spool.status import OK
 from edged.links.spool.values import Kind, Record

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from edged.links.mqtt.vitals import Severity
+from edged.links.mqtt.people.vitals import Severity
 from edged.tools.diagnosis import BUSY, CALLERS
 
 MiB: Final = 1 << 20

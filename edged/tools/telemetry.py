@@ -12,7 +12,7 @@ import msgspec
 from edged import __version__
 from edged.inference import stats
 from edged.limits import Limits
-from edged.links.mqtt.vitals import Alert, Identity, Look, ModelSample, Now, Sample, Status
+from edged.links.mqtt.people.vitals import Alert, Identity, Look, ModelSample, Now, Sample, Status
 from edged.metrics import Histogram, Mark
 from edged.power.readings import Readings, value
 from edged.power.readings import Sample as Read

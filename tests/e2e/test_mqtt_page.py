@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from edged.cli.main import main
-from edged.links.mqtt.client import discover
 from edged.links.mqtt.config import MqttConfig
+from edged.links.mqtt.mcp.client import discover
 from tests.e2e.test_agents_page import differences
 from tests.rig import daemon
 from tests.rig.broker import Broker, running

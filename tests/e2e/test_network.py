@@ -14,9 +14,9 @@ import pytest
 
 from edged.data import folder
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.topics import Topics as McpTopics
+from edged.links.mqtt.mcp.topics import Topics as McpTopics
+from edged.links.mqtt.people.vitals import Topics
 from edged.links.mqtt.values import Publication
-from edged.links.mqtt.vitals import Topics
 from tests.rig import daemon
 from tests.rig.board import Board
 from tests.rig.broker import OpenBroker, free_port, running

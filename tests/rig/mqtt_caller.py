@@ -11,7 +11,7 @@ from typing import Any
 import cbor2
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.topics import Topics
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.values import Properties, Publication, Subscription
 from tests.rig.desk import MODERN
 from tests.rig.mqtt import Line, online

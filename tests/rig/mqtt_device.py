@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.service import McpService
+from edged.links.mqtt.mcp.service import McpService
 from edged.mcp.access import Access
 from edged.mcp.config import AccessConfig
 from edged.mcp.server import Server

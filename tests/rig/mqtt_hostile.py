@@ -9,7 +9,7 @@ from typing import Any
 
 import cbor2
 
-from edged.links.mqtt.topics import Topics
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.values import Properties, Publication
 from tests.rig.desk import MODERN
 

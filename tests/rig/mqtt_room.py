@@ -12,8 +12,8 @@ from typing import Any
 import cbor2
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.mcp_link import McpLink
-from edged.links.mqtt.topics import Topics
+from edged.links.mqtt.mcp.link import McpLink
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.values import Properties, Publication, Subscription
 from edged.mcp.access import Access
 from edged.mcp.config import AccessConfig

@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.management import Management
+from edged.links.mqtt.people.config import StateConfig
+from edged.links.mqtt.people.management import Management
+from edged.links.mqtt.people.state import State
 from edged.links.mqtt.sharing import Sender
-from edged.links.mqtt.state import State
-from edged.links.mqtt.state_config import StateConfig
 from edged.links.mqtt.values import Handler, Publication
 from edged.links.spool.values import Outbox
 from tests.rig.telling import ME, Device, Disk

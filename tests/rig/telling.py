@@ -12,8 +12,8 @@ from edged.errors import StorageError, TooLarge
 from edged.inference import stats
 from edged.inference.models.library import Slot, State
 from edged.limits import Limits
+from edged.links.mqtt.people.vitals import Identity
 from edged.links.mqtt.values import Publication
-from edged.links.mqtt.vitals import Identity
 from edged.links.spool.values import Record
 from edged.metrics import Histogram
 from edged.power.bands import COMMON, heat

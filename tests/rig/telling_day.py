@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import pi, sin
 
 from edged.inference import stats
-from edged.links.mqtt.vitals import Sample, sample_of
+from edged.links.mqtt.people.vitals import Sample, sample_of
 from tests.rig.board_heat import Heat, sensed
 from tests.rig.telling import Device, GiB
 

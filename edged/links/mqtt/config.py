@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edged.links.mqtt.address import Address
-from edged.links.mqtt.state_config import StateConfig
+from edged.links.mqtt.people.config import StateConfig
 from edged.links.spool.config import SpoolConfig
 
 BrokerUrl = Annotated[

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from edged.errors import BadArgument, TooLarge
+from edged.links.mqtt.people.vitals import Alert
 from edged.links.mqtt.values import Properties, Publication
-from edged.links.mqtt.vitals import Alert
 from edged.links.spool.values import Gap, Kind, Record, Row
 
 ACKS_MAX_BYTES: Final = 64 * 1024

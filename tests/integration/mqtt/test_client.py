@@ -10,8 +10,8 @@ import pytest
 
 from edged.cli.main import main
 from edged.errors import DeadlineExceeded, NotAllowed, NotFound, Unreachable
-from edged.links.mqtt.client import MqttClient, discover
 from edged.links.mqtt.config import MqttConfig
+from edged.links.mqtt.mcp.client import MqttClient, discover
 from edged.mcp.client import RpcError
 from edged.mcp.config import AccessConfig
 from tests.rig.broker import OpenBroker, free_port, running
@@ -78,7 +78,7 @@ def test_whoever_speaks_under_another_name_is_told_so(broker: ShippedBroker) -> 
 
 
 def test_a_device_that_is_not_there_is_named(broker: ShippedBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edged.links.mqtt.client.FIND_S", 0.2)
+    monkeypatch.setattr("edged.links.mqtt.mcp.client.FIND_S", 0.2)
     with pytest.raises(NotFound, match="dev-99"):
         MqttClient(broker.client(), "dev-99", "agent-7")
 

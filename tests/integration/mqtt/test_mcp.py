@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.mcp_link import McpLink
-from edged.links.mqtt.service import McpService
+from edged.links.mqtt.mcp.link import McpLink
+from edged.links.mqtt.mcp.service import McpService
 from edged.links.mqtt.values import Properties, Publication, Subscription
 from edged.mcp.access import Access
 from edged.mcp.config import AccessConfig

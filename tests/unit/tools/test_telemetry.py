@@ -8,7 +8,7 @@ import pytest
 from edged.inference import stats
 from edged.inference.models.library import State
 from edged.limits import Limits
-from edged.links.mqtt.vitals import Look, Status
+from edged.links.mqtt.people.vitals import Look, Status
 from edged.tools.problems import CODES, GROUPS
 from edged.tools.telemetry import WORDS_MAX, Keys, identify
 from tests.rig.board import Board

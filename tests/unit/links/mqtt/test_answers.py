@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edged.links.mqtt.answers import Answers, Before, key
+from edged.links.mqtt.mcp.answers import Answers, Before, key
 from edged.links.mqtt.values import Publication
 
 KEEP_S, MAX_BYTES = 60.0, 16 * 1024

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import BadCbor
-from edged.links.mqtt.cbor import from_cbor, from_json, to_cbor
+from edged.links.mqtt.mcp.cbor import from_cbor, from_json, to_cbor
 from edged.mcp.splice import LARGE_BYTES
 
 BYTES = st.binary(max_size=20) | st.integers(LARGE_BYTES - 2, LARGE_BYTES + 2).map(bytes)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from edged.errors import Overloaded
-from edged.links.mqtt.clients import OPENING_MAX_BYTES, OPENING_S, OPENINGS_MAX, QUIET_S, Clients
+from edged.links.mqtt.mcp.clients import OPENING_MAX_BYTES, OPENING_S, OPENINGS_MAX, QUIET_S, Clients
 
 IDLE_S, MAX = 1800.0, 3
 NAMES = st.sampled_from([f"c{n}" for n in range(6)])

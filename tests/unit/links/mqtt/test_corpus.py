@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from edged.links.mqtt.batching import Batcher
-from edged.links.mqtt.state_config import StateConfig
+from edged.links.mqtt.people.batching import Batcher
+from edged.links.mqtt.people.config import StateConfig
 from edged.links.mqtt.values import DEFAULT_LIMIT_BYTES, Publication
 from edged.links.spool import packing
 from edged.links.spool.values import Record, Row

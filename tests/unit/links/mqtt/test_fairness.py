@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.links.mqtt.fairness import QUEUES_MAX, WAITING_MAX, WAITING_MAX_BYTES, Fairness, Turn
+from edged.links.mqtt.mcp.fairness import QUEUES_MAX, WAITING_MAX, WAITING_MAX_BYTES, Fairness, Turn
 
 
 def together() -> Fairness[int]:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import NotFound
-from edged.links.mqtt.cbor import to_cbor
-from edged.links.mqtt.fitting import LIMIT_MIN_BYTES, LIMIT_PROPERTY, Room, declared, fit, room_bytes
-from edged.links.mqtt.results import Held, Results
+from edged.links.mqtt.mcp.cbor import to_cbor
+from edged.links.mqtt.mcp.fitting import LIMIT_MIN_BYTES, LIMIT_PROPERTY, Room, declared, fit, room_bytes
+from edged.links.mqtt.mcp.results import Held, Results
 
 BLOCKS = st.lists(
     st.integers(0, 30_000).map(lambda n: {"type": "text", "text": "x" * n})

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 
-from edged.links.mqtt.homeassistant import Announcement, components, payload
-from edged.links.mqtt.vitals import ModelSample, Now, Topics, encode
+from edged.links.mqtt.people.homeassistant import Announcement, components, payload
+from edged.links.mqtt.people.vitals import ModelSample, Now, Topics, encode
 from edged.tools.problems import GROUPS
 from tests.rig.jinja import render
 from tests.rig.telling import ME

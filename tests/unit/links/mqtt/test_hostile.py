@@ -9,8 +9,8 @@ import tracemalloc
 
 import pytest
 
-from edged.links.mqtt.clients import OPENINGS_MAX
 from edged.links.mqtt.config import MqttConfig
+from edged.links.mqtt.mcp.clients import OPENINGS_MAX
 from edged.mcp.server import Server
 from tests.rig.echo_server import INFO, METHODS, catalog
 from tests.rig.mqtt_hostile import NAME, Hostile

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from edged.links.mqtt import identity
-from edged.links.mqtt.identity import Claim, Heard, Identity, State, Step
+from edged.links.mqtt.mcp import identity
+from edged.links.mqtt.mcp.identity import Claim, Heard, Identity, State, Step
 
 A, B, C = "boot-a", "boot-b", "boot-c"
 

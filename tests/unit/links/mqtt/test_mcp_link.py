@@ -12,7 +12,7 @@ import cbor2
 import pytest
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.mcp_link import McpLink
+from edged.links.mqtt.mcp.link import McpLink
 from edged.links.mqtt.values import Publication
 from edged.mcp.server import Server
 from tests.rig.desk import MODERN, envelope

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.links.mqtt.messages import answered, peek, succeeded
+from edged.links.mqtt.mcp.messages import answered, peek, succeeded
 from edged.mcp import jsonrpc
 from edged.mcp.jsonrpc import Failure
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from edged.limits import Limits
-from edged.links.mqtt.homeassistant import components
-from edged.links.mqtt.state_config import HomeAssistantConfig, StateConfig
-from edged.links.mqtt.vitals import Alert, ModelSample, Now, Sample, Status, Topics
+from edged.links.mqtt.people.config import HomeAssistantConfig, StateConfig
+from edged.links.mqtt.people.homeassistant import components
+from edged.links.mqtt.people.vitals import Alert, ModelSample, Now, Sample, Status, Topics
 from edged.links.spool.packing import DamageAlert, GapAlert
 from edged.power.bands import BATTERY, FIRMWARE, HEAT, MEMORY_FREE, UNDERVOLTAGE
 from edged.tools.problems import CODES

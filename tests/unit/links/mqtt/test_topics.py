@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.links.mqtt.topics import RESERVED, Kind, Place, Topics
+from edged.links.mqtt.mcp.topics import RESERVED, Kind, Place, Topics
 from tests.rig.mqtt_hub import matches
 
 LEVELS = st.text(

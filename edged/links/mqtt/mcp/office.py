@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Final
 
 from edged.errors import Overloaded, TooLarge
-from edged.links.mqtt import cbor, fitting, presence
-from edged.links.mqtt.answers import Answers, Before, Key
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.messages import Peek
-from edged.links.mqtt.outbox import Outbox
-from edged.links.mqtt.peer import JSON, Asked
-from edged.links.mqtt.results import Held, Results
-from edged.links.mqtt.topics import Kind, Topics, check_id
+from edged.links.mqtt.mcp import cbor, fitting, presence
+from edged.links.mqtt.mcp.answers import Answers, Before, Key
+from edged.links.mqtt.mcp.messages import Peek
+from edged.links.mqtt.mcp.outbox import Outbox
+from edged.links.mqtt.mcp.peer import JSON, Asked
+from edged.links.mqtt.mcp.results import Held, Results
+from edged.links.mqtt.mcp.topics import Kind, Topics, check_id
 from edged.links.mqtt.values import DEFAULT_LIMIT_BYTES, Properties, Publication, Terms
 from edged.mcp import jsonrpc
 from edged.mcp.jsonrpc import Failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edged.links.mqtt.results import PART, WHOLE, Results
+from edged.links.mqtt.mcp.results import PART, WHOLE, Results
 from edged.mcp.catalog import Call, Embedded, Template, Tier
 
 

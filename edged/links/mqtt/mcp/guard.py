@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from edged.links.mqtt.topics import Topics
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.values import Publication, Publisher
 from edged.mcp.catalog import Principal, Tier
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from edged.links.mqtt.identity import Claim, Heard
+from edged.links.mqtt.mcp.identity import Claim, Heard
 from edged.mcp import legacy, modern
 
 COMPONENT: Final = "MCP-COMPONENT-TYPE"

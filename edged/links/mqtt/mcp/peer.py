@@ -8,12 +8,12 @@ import math
 from collections import deque
 from typing import Final, NamedTuple, Protocol
 
-from edged.links.mqtt import cbor, fitting, messages
-from edged.links.mqtt.answers import Key
-from edged.links.mqtt.cbor import Incoming
-from edged.links.mqtt.messages import Peek
-from edged.links.mqtt.presence import CLIENT, COMPONENT, SERVER
-from edged.links.mqtt.results import Held
+from edged.links.mqtt.mcp import cbor, fitting, messages
+from edged.links.mqtt.mcp.answers import Key
+from edged.links.mqtt.mcp.cbor import Incoming
+from edged.links.mqtt.mcp.messages import Peek
+from edged.links.mqtt.mcp.presence import CLIENT, COMPONENT, SERVER
+from edged.links.mqtt.mcp.results import Held
 from edged.links.mqtt.values import Properties, Publication
 from edged.mcp.catalog import Principal
 from edged.mcp.jsonrpc import Id

@@ -6,15 +6,15 @@ import asyncio
 import logging
 from typing import Final
 
-from edged.links.mqtt import fitting
-from edged.links.mqtt.cbor import Incoming
-from edged.links.mqtt.clients import Clients
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.guard import Guard
-from edged.links.mqtt.messages import Peek
-from edged.links.mqtt.office import MqttOffice
-from edged.links.mqtt.peer import Peer
-from edged.links.mqtt.topics import Topics
+from edged.links.mqtt.mcp import fitting
+from edged.links.mqtt.mcp.cbor import Incoming
+from edged.links.mqtt.mcp.clients import Clients
+from edged.links.mqtt.mcp.guard import Guard
+from edged.links.mqtt.mcp.messages import Peek
+from edged.links.mqtt.mcp.office import MqttOffice
+from edged.links.mqtt.mcp.peer import Peer
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.values import Publication
 from edged.mcp.access import Access
 from edged.mcp.server import Server

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from edged.links.mqtt import homeassistant
-from edged.links.mqtt.homeassistant import Announcement, Component
-from edged.links.mqtt.retained import Retained, document
+from edged.links.mqtt.people import homeassistant
+from edged.links.mqtt.people.homeassistant import Announcement, Component
+from edged.links.mqtt.people.retained import Retained, document
+from edged.links.mqtt.people.vitals import Look
 from edged.links.mqtt.values import DEFAULT_LIMIT_BYTES, Terms
-from edged.links.mqtt.vitals import Look
 
 LOG = logging.getLogger(__name__)
 

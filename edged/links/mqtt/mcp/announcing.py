@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from edged.links.mqtt import presence
-from edged.links.mqtt.identity import Claim, Identity, State, Step
+from edged.links.mqtt.mcp import presence
+from edged.links.mqtt.mcp.identity import Claim, Identity, State, Step
 from edged.links.mqtt.values import Publication, Publisher
 
 _log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Final
 
 from edged.errors import EdgedError
+from edged.links.mqtt.people.vitals import JSON
 from edged.links.mqtt.values import Properties, Publication
-from edged.links.mqtt.vitals import JSON
 
 LOG = logging.getLogger(__name__)
 

@@ -19,13 +19,23 @@ import msgspec
 
 from edged.errors import Overloaded, Rejected, StorageError
 from edged.limits import Limits
-from edged.links.mqtt.batching import Batcher
-from edged.links.mqtt.homeassistant import ONLINE, Announcement
-from edged.links.mqtt.house import House
-from edged.links.mqtt.retained import Publish, Retained, document
-from edged.links.mqtt.state_config import StateConfig
+from edged.links.mqtt.people.batching import Batcher
+from edged.links.mqtt.people.config import StateConfig
+from edged.links.mqtt.people.homeassistant import ONLINE, Announcement
+from edged.links.mqtt.people.house import House
+from edged.links.mqtt.people.retained import Publish, Retained, document
+from edged.links.mqtt.people.vitals import (
+    JSON,
+    Alert,
+    Identity,
+    Look,
+    Status,
+    Topics,
+    encode,
+    offline,
+    sample_of,
+)
 from edged.links.mqtt.values import Publication, Subscription, Terms
-from edged.links.mqtt.vitals import JSON, Alert, Identity, Look, Status, Topics, encode, offline, sample_of
 from edged.links.spool.values import Kind, Outbox, Record
 from edged.tasks import Latest
 

@@ -12,19 +12,19 @@ import msgspec
 
 from edged import __version__
 from edged.errors import BadCbor, Overloaded
-from edged.links.mqtt import answers, cbor, messages, presence, reading
-from edged.links.mqtt.announcing import Announcer
-from edged.links.mqtt.cbor import Incoming
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.fairness import Fairness, Turn
-from edged.links.mqtt.guard import Guard
-from edged.links.mqtt.identity import Claim, Identity
-from edged.links.mqtt.lobby import INITIALIZE, Lobby
-from edged.links.mqtt.messages import Peek
-from edged.links.mqtt.office import MqttOffice, is_cbor
-from edged.links.mqtt.peer import JSON
+from edged.links.mqtt.mcp import answers, cbor, messages, presence, reading
+from edged.links.mqtt.mcp.announcing import Announcer
+from edged.links.mqtt.mcp.cbor import Incoming
+from edged.links.mqtt.mcp.fairness import Fairness, Turn
+from edged.links.mqtt.mcp.guard import Guard
+from edged.links.mqtt.mcp.identity import Claim, Identity
+from edged.links.mqtt.mcp.lobby import INITIALIZE, Lobby
+from edged.links.mqtt.mcp.messages import Peek
+from edged.links.mqtt.mcp.office import MqttOffice, is_cbor
+from edged.links.mqtt.mcp.peer import JSON
+from edged.links.mqtt.mcp.topics import Kind, Topics
 from edged.links.mqtt.status import McpStatus
-from edged.links.mqtt.topics import Kind, Topics
 from edged.links.mqtt.values import Properties, Publication, Publisher, Subscription, Terms
 from edged.mcp import jsonrpc
 from edged.mcp.access import Access

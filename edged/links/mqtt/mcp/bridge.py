@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 
 from edged.errors import EdgedError, NotAllowed, Unreachable
-from edged.links.mqtt import messages, presence
-from edged.links.mqtt.client import hello, of_client, properties
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import Connection
-from edged.links.mqtt.guard import NOT_AUTHORIZED
-from edged.links.mqtt.messages import Peek
+from edged.links.mqtt.mcp import messages, presence
+from edged.links.mqtt.mcp.client import hello, of_client, properties
+from edged.links.mqtt.mcp.guard import NOT_AUTHORIZED
+from edged.links.mqtt.mcp.messages import Peek
 from edged.links.mqtt.values import Publication, Subscription, Terms
 from edged.mcp import jsonrpc
 from edged.mcp.jsonrpc import Failure, Id

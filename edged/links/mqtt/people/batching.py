@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edged.links.mqtt.vitals import JSON, Identity, Sample, Topics, encode
+from edged.links.mqtt.people.vitals import JSON, Identity, Sample, Topics, encode
 from edged.links.spool.values import Kind, Record
 
 KEPT_MAX: Final = 512

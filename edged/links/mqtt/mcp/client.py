@@ -18,12 +18,12 @@ import pybase64
 
 from edged import __version__
 from edged.errors import DeadlineExceeded, NotAllowed, NotFound, Unreachable
-from edged.links.mqtt import fitting, presence, results
 from edged.links.mqtt.address import Address
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import connect, pem_files
 from edged.links.mqtt.dialing import Dialer
-from edged.links.mqtt.guard import NOT_AUTHORIZED
+from edged.links.mqtt.mcp import fitting, presence, results
+from edged.links.mqtt.mcp.guard import NOT_AUTHORIZED
 from edged.links.mqtt.session import Hello, Session
 from edged.links.mqtt.values import Properties, Publication, Subscription
 from edged.mcp.client import Caller, Client, Progress, progress_of

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from edged.links.mqtt.bridge import Bridge
 from edged.links.mqtt.config import MqttConfig
+from edged.links.mqtt.mcp.bridge import Bridge
 
 _HELD_MAX: Final = 4096
 """Messages that a host has not read; one more, and it is given up."""

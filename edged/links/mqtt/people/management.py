@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import Connection, client_id
+from edged.links.mqtt.people.state import State
 from edged.links.mqtt.sharing import Sender, Shared
-from edged.links.mqtt.state import State
 from edged.links.mqtt.tls import Tls
 from edged.links.mqtt.values import Handler, Subscription
 

@@ -6,9 +6,9 @@ import asyncio
 
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import Connection, client_id
-from edged.links.mqtt.mcp_link import McpLink
+from edged.links.mqtt.mcp.link import McpLink
+from edged.links.mqtt.mcp.topics import Topics
 from edged.links.mqtt.tls import Tls
-from edged.links.mqtt.topics import Topics
 from edged.mcp.access import Access
 from edged.mcp.server import Server
 

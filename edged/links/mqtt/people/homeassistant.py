@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from edged.links.mqtt.vitals import Identity, Now, Topics
+from edged.links.mqtt.people.vitals import Identity, Now, Topics
 
 ONLINE: Final = b"online"
 """What Home Assistant says of itself when it comes back."""

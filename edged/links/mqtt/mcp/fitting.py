@@ -14,7 +14,7 @@ import msgspec
 import pybase64
 
 from edged.errors import TooLarge
-from edged.links.mqtt.results import Held
+from edged.links.mqtt.mcp.results import Held
 from edged.mcp.jsonrpc import Failure, error_body
 
 TOO_LARGE: Final = -31001

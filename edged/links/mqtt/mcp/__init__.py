@@ -1,0 +1,1 @@
+"""MCP on MQTT topics: the device's end, and the client's; both eras, JSON and CBOR."""
