@@ -18,7 +18,7 @@ from bench.job import ROOT
 from bench.results import Report
 from bench.rig import Rig
 
-BENCHES = ("call", "echo", "mqtt", "mcp_peers", "start", "memory", "idle", "lateness")
+BENCHES = ("call", "echo", "mqtt", "mqtt_hostile", "mcp_peers", "start", "memory", "idle", "lateness")
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ pattern write $mcp-server/capability/%u/#
 pattern readwrite $mcp-rpc/+/%u/#
 pattern read $mcp-client/presence/+
 pattern read $mcp-server/presence/#
+pattern write $mcp-server/+/edged/#
 pattern readwrite $mcp-rpc/%u/#
 pattern write $mcp-client/presence/%u
 """

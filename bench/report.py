@@ -27,6 +27,7 @@ PACKAGES = (
     "uvloop",
     "httptools",
     "mcp",
+    "paho-mqtt",
     "pydantic",
 )
 HEAD = """\

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
 from edged.errors import BadCbor
 
@@ -18,9 +18,10 @@ ITEMS_MAX: Final = 1 << 14
 """Items, where 16 numbers in a row count as one: bounds the time and what a decoder allocates."""
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
-_WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of the argument, by additional information
-_CONSTANTS: Final = frozenset({20, 21, 22})  # false, true, null
-_FLOATS: Final = frozenset({25, 26, 27})
+_CONTAINERS: Final = (_ARRAY, _MAP)
+_SHORT: Final = 24  # additional information below this is the argument itself
+_WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}  # bytes of the argument otherwise
+_PLAIN: Final = frozenset({20, 21, 22, 25, 26, 27})  # false, true, null, and floats of three sizes
 
 
 _NUMBER: Final = (
@@ -28,20 +29,13 @@ _NUMBER: Final = (
     rb"|[\x1b\x3b\xfb][\s\S]{8})"
 )
 _RUNS: Final = tuple((count, re.compile(_NUMBER + b"{%d}" % count)) for count in (1024, 16))
+_RUN_MIN: Final = 16
 
 
-class _Head(NamedTuple):
-    major: int
-    info: int
-    argument: int
-    end: int
-
-
-class _Open(NamedTuple):
-    """A container whose items are not all read; `keys` are a map's so far."""
-
-    left: int
-    keys: set[bytes | int] | None
+_Head: TypeAlias = tuple[int, int, int, int]
+"""Major type, additional information, argument, where it ends."""
+_Open: TypeAlias = tuple[int, set[bytes | int] | None]
+"""A container whose items are not all read: how many are left, and a map's keys so far."""
 
 
 def decode(
@@ -84,24 +78,25 @@ def check(
             if not outer:
                 return _check_end(data, at)
             left, keys = outer.pop()
-        if keys is None and (skipped := _numbers(data, at, left)):
+        if keys is None and left >= _RUN_MIN and (skipped := _numbers(data, at, left)):
             at, left = skipped
             continue
         head = _head(data, at)
+        major = head[0]
         if keys is not None and left % 2 == 0:
-            if text_keys and head.major != _TEXT:
+            if text_keys and major != _TEXT:
                 raise BadCbor(f"byte {at}: a key that is not text")
             _note_key(data, at, head, keys)
         left -= 1
-        if head.major in (_ARRAY, _MAP):
+        if major in _CONTAINERS:
             if len(outer) >= depth_max:
                 raise BadCbor(f"byte {at}: nested deeper than {depth_max}")
-            outer.append(_Open(left, keys))
-            left, keys = _items(data, at, head), set() if head.major == _MAP else None
-            at = head.end
+            outer.append((left, keys))
+            left, keys = _items(data, at, head), set() if major == _MAP else None
+            at = head[3]
         else:
             at = _leaf(data, at, head)
-    if left or any(around.left for around in outer):
+    if left or any(waiting for waiting, _ in outer):
         raise BadCbor(f"byte {at}: more than {items_max} items")
     return _check_end(data, at)
 
@@ -123,39 +118,39 @@ def _head(data: bytes, at: int) -> _Head:
     if at >= len(data):
         raise BadCbor(f"byte {at}: ends too early")
     major, info = data[at] >> 5, data[at] & 0x1F
-    if info < min(_WIDTHS):
-        return _Head(major, info, info, at + 1)
+    if info < _SHORT:
+        return major, info, info, at + 1
     if info not in _WIDTHS:
         raise BadCbor(f"byte {at}: a length that is indefinite or reserved")
     end = at + 1 + _WIDTHS[info]
     if end > len(data):
         raise BadCbor(f"byte {at}: ends too early")
-    return _Head(major, info, int.from_bytes(data[at + 1 : end], "big"), end)
+    return major, info, int.from_bytes(data[at + 1 : end], "big"), end
 
 
 def _items(data: bytes, at: int, head: _Head) -> int:
     """How many items a container announces; each takes a byte, so lengths that lie are found at once."""
-    items = head.argument * 2 if head.major == _MAP else head.argument
-    if items > len(data) - head.end:
+    major, _, argument, end = head
+    items = argument * 2 if major == _MAP else argument
+    if items > len(data) - end:
         raise BadCbor(f"byte {at}: ends too early")
     return items
 
 
 def _leaf(data: bytes, at: int, head: _Head) -> int:
     """Where an item that holds no others ends."""
-    match head.major:
-        case 2 | 3:
-            end = head.end + head.argument
-            if end > len(data):
-                raise BadCbor(f"byte {at}: ends too early")
-            if head.major == _TEXT:
-                _check_text(data, head.end, end)
-            return end
-        case 6:
-            raise BadCbor(f"byte {at}: a tag")
-        case 7 if head.info not in _CONSTANTS | _FLOATS:
-            raise BadCbor(f"byte {at}: a simple value other than false, true and null")
-    return head.end
+    major, info, argument, end = head
+    if major in (_BYTES, _TEXT):
+        if end + argument > len(data):
+            raise BadCbor(f"byte {at}: ends too early")
+        if major == _TEXT:
+            _check_text(data, end, end + argument)
+        return end + argument
+    if major == _TAG:
+        raise BadCbor(f"byte {at}: a tag")
+    if major == _SIMPLE and info not in _PLAIN:
+        raise BadCbor(f"byte {at}: a simple value other than false, true and null")
+    return end
 
 
 def _check_text(data: bytes, start: int, end: int) -> None:
@@ -167,15 +162,13 @@ def _check_text(data: bytes, start: int, end: int) -> None:
 
 def _note_key(data: bytes, at: int, head: _Head, keys: set[bytes | int]) -> None:
     """Add a key to those of its map; two encodings of one integer are the same key."""
-    match head.major:
-        case 0:
-            key: bytes | int = head.argument
-        case 1:
-            key = -1 - head.argument
-        case 3:
-            key = data[head.end : head.end + head.argument]
-        case _:
-            raise BadCbor(f"byte {at}: a key that is neither text nor an integer")
+    major, _, argument, end = head
+    if major == _TEXT:
+        key: bytes | int = data[end : end + argument]
+    elif major in (_UNSIGNED, _NEGATIVE):
+        key = argument if major == _UNSIGNED else -1 - argument
+    else:
+        raise BadCbor(f"byte {at}: a key that is neither text nor an integer")
     if key in keys:
         raise BadCbor(f"byte {at}: a key for the second time")
     keys.add(key)

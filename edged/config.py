@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edged.audit.config import AuditConfig
 from edged.checking import Problem, parse
 from edged.errors import BadConfig
 from edged.inference.config import InferenceConfig
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     inference: InferenceConfig = InferenceConfig()
     power: PowerConfig = PowerConfig()
     keys: KeysConfig = KeysConfig()
+    audit: AuditConfig = AuditConfig()
     log: LogConfig = LogConfig()
 
     @property

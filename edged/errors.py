@@ -36,7 +36,7 @@ whose structured content is `details()`; nothing else of an exception ever reach
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 
 class EdgedError(Exception):
@@ -178,3 +178,13 @@ class Unreachable(EdgedError):
     """The other side is not there."""
 
     retryable = True
+
+
+E = TypeVar("E", bound=EdgedError)
+
+
+def again(error: E) -> E:
+    """A copy to raise: an exception collects a traceback each time it is raised."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy

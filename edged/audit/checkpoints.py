@@ -88,6 +88,10 @@ class Checkpoints:
         self._settled = False
         self._attached.set()
 
+    def publish_by(self, outbox: Outbox) -> None:
+        """Have them leave the device from now on."""
+        self._outbox = outbox
+
     async def run(self) -> None:
         """Make a checkpoint whenever one is due; what fails is tried again."""
         await self._attached.wait()

@@ -72,6 +72,10 @@ class Recorder:
         about = {"before": before, "after": after, "cause": cause, "reason": reason}
         self.log.note(Event(OURSELVES, "limits.change", "changed", redacted(about)))
 
+    def reloaded(self, decision: str, **about: object) -> None:
+        """Record that the config was read again, and what came of it."""
+        self.log.note(Event(OURSELVES, "config.reload", decision, redacted(about)))
+
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Record what the keys do, on their thread: a use soon, and everything else before its effect.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edged.cli.connection import client
+from edged.cli.connection import caller
 from edged.cli.tables import show, table
 from edged.errors import BadArgument, EdgedError, NotFound
 from edged.mcp.client import CallResult, Progress
@@ -17,7 +17,7 @@ from edged.mcp.client import CallResult, Progress
 
 def status(arguments: argparse.Namespace) -> int:
     """Show how the device is."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         found = checked(device.call_tool("device_status"))
     show(found, as_json=arguments.json)
     return 0
@@ -25,7 +25,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 def call(arguments: argparse.Namespace) -> int:
     """Call a tool and print its answer, or list the tools."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         if arguments.tool is None:
             return _list(device.list_tools(), as_json=arguments.json)
         answer = device.call_tool(

@@ -13,6 +13,7 @@ DEFAULT_RUN = "/run/edged"
 
 if TYPE_CHECKING:
     from edged.links.unix_client import UnixClient
+    from edged.mcp.client import Caller
 
 
 def socket_path(arguments: argparse.Namespace) -> str:
@@ -35,8 +36,17 @@ def _run_directory(config: str | None) -> str:
         raise BadConfig(f"{file}: {exc}") from exc
 
 
+def caller(arguments: argparse.Namespace) -> Caller:
+    """A connection to the daemon here, or with --mqtt to a device across a broker."""
+    if arguments.mqtt:
+        from edged.cli import mqtt
+
+        return mqtt.client(arguments)
+    return client(arguments)
+
+
 def client(arguments: argparse.Namespace) -> UnixClient:
-    """A connection to the daemon."""
+    """A connection to the daemon here."""
     from edged.links.unix_client import UnixClient
 
     return UnixClient(socket_path(arguments))

@@ -1,6 +1,6 @@
-"""`./dev demo`: a private daemon, three real questions over MCP, the answers as a table.
+"""`./dev demo`: a private daemon, three real questions over MCP, the answers as a table; one of them across MQTT, too.
 
-Everything goes through the same socket, client and tools that a user has; nothing is called in process.
+Everything goes through the same sockets, clients and tools that a user has; nothing is called in process.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from edged import data
+from edged.cli import demobroker
 from edged.cli.call import checked, save_picture
+from edged.cli.demobroker import DemoBroker
 from edged.cli.models import INSTALL_TIMEOUT_S, package
-from edged.cli.tables import table
+from edged.cli.tables import Cell, table
 from edged.errors import EdgedError, Unreachable
 from edged.links.unix_client import UnixClient
+from edged.mcp.client import Caller
 
 START_TIMEOUT_S = 30.0
 STAGES = {
@@ -52,9 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     home = Path(tempfile.mkdtemp(prefix="edged-demo-"))
     try:
-        with _daemon(home, Path(arguments.cache).resolve(), keep=arguments.keep) as socket:
-            _ask_everything(socket, arguments)
-            _say_how_to_connect(socket, arguments)
+        with (
+            demobroker.running(home / "broker", keep=arguments.keep) as broker,
+            _daemon(home, Path(arguments.cache).resolve(), broker, keep=arguments.keep) as socket,
+        ):
+            _ask_everything(socket, broker, arguments)
+            _say_how_to_connect(socket, broker, arguments)
     except EdgedError as exc:
         print(f"demo: {exc.message}", file=sys.stderr)
         return 1
@@ -81,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _ask_everything(socket: Path, arguments: argparse.Namespace) -> None:
+def _ask_everything(socket: Path, broker: DemoBroker | None, arguments: argparse.Namespace) -> None:
     rows = []
     out = Path(arguments.out)
     out.mkdir(exist_ok=True)
@@ -93,13 +99,24 @@ def _ask_everything(socket: Path, arguments: argparse.Namespace) -> None:
         for question in QUESTIONS:
             _step(f"asking infer_{question.model} about {', '.join(question.files)}")
             rows.append(_ask(device, question, Path(arguments.inputs), out))
+    if broker:
+        rows += _ask_across(broker, Path(arguments.inputs), out)
     table("Scores are 0 to 1, stages in milliseconds", ["asked", "answer", "score", *STAGES.values()], rows)
     for question in QUESTIONS:
         if question.picture:
             print(f"{question.asked} The answer, drawn in: {out / question.picture}")
 
 
-def _ask(device: UnixClient, question: Question, inputs: Path, out: Path) -> list[str | float | None]:
+def _ask_across(broker: DemoBroker, inputs: Path, out: Path) -> list[list[Cell]]:
+    """The first question again, by a client that knows nothing but the broker."""
+    (found,) = broker.discover()
+    _step(f"asking {found.id} the first one again, across mosquitto on {broker.client_url}")
+    with broker.client() as device:
+        asked, *rest = _ask(device, QUESTIONS[0], inputs, out)
+    return [[f"{asked} (MQTT)", *rest]]
+
+
+def _ask(device: Caller, question: Question, inputs: Path, out: Path) -> list[Cell]:
     """Ask about every file: the answers side by side, the lowest score, the mean of each stage."""
     tool = f"infer_{question.model}"
     given = [{question.argument: {"data": (inputs / file).read_bytes()}} for file in question.files]
@@ -140,9 +157,10 @@ QUESTIONS = [
 
 
 @contextlib.contextmanager
-def _daemon(home: Path, cache: Path, *, keep: bool) -> Iterator[Path]:
+def _daemon(home: Path, cache: Path, broker: DemoBroker | None, *, keep: bool) -> Iterator[Path]:
     config = home / "edged.toml"
-    config.write_text(f'[paths]\nstate = "{home}/state"\ncache = "{cache}"\nrun = "{home}/run"\n')
+    paths = f'[paths]\nstate = "{home}/state"\ncache = "{cache}"\nrun = "{home}/run"\n'
+    config.write_text(paths + (broker.settings if broker else ""))
     _step(f"starting edged run --config {config}")
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module, our own interpreter
@@ -179,8 +197,10 @@ def _wait_until_up(process: subprocess.Popen[bytes], socket: Path, log: Path) ->
     raise Unreachable(f"the daemon did not open {socket} within {START_TIMEOUT_S:g} s; see {log}")
 
 
-def _say_how_to_connect(socket: Path, arguments: argparse.Namespace) -> None:
+def _say_how_to_connect(socket: Path, broker: DemoBroker | None, arguments: argparse.Namespace) -> None:
     edged = Path(sys.executable).with_name("edged")
+    if broker:
+        print(f"\nAcross MQTT:  {edged} call --mqtt {broker.device_url} --username {demobroker.CLIENT}")
     print(f"""
 To connect an MCP host (Claude Desktop or Code, Cursor, the Inspector), give it this server:
   {{"mcpServers": {{"edged": {{"command": "{edged}", "args": ["stdio", "--socket", "{socket}"]}}}}}}

@@ -107,9 +107,12 @@ def restore(arguments: argparse.Namespace) -> int:
 
     private = _private(arguments)
     archive = Path(arguments.file).absolute()
-    with state.keyplace(arguments) as place:
+    directory = state.directory(arguments)
+    state.become_owner(directory)
+    with state.held(directory):
+        exporting.unpack(archive, private, directory, state.progress)
+    with state.keyplace(arguments) as place:  # with the audit log that came along
         place.note.note("keys.restore", {"file": archive.name})
-        exporting.unpack(archive, private, state.directory(arguments), state.progress)
         vault = recovering.recover(place, private, weaker=arguments.weaker)
         try:
             _print(vault, arguments)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from edged import __version__
-from edged.cli import auditparser, keyparser
+from edged.cli import auditparser, keyparser, mqttparser
 from edged.errors import BadConfig, EdgedError
 
 DEFAULT_CONFIG = "/etc/edged/edged.toml"
@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     keyparser.enrol(commands)
     keyparser.attest(commands)
     auditparser.audit(commands)
+    mqttparser.mqtt(commands)
+    _watching(commands)
     return top
 
 
@@ -103,8 +105,10 @@ def _client(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "stdio", help="connect standard input and output to the daemon, for MCP hosts"
     )
     stdio.set_defaults(run="edged.cli.connection:stdio")
-    for command in (status, call, stdio):
-        _connection(command, table=command is not stdio)
+    for command in (status, call):
+        _connection(command, table=True)
+        mqttparser.across(command)
+    _connection(stdio, table=False)
 
 
 def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -144,6 +148,7 @@ def _resources(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for action in (ls, read):
         action.set_defaults(run=f"edged.cli.resources:{'ls' if action is ls else 'read'}")
         _connection(action, table=True)
+        mqttparser.across(action)
 
 
 def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -160,6 +165,7 @@ def _prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for action in (ls, get):
         action.set_defaults(run=f"edged.cli.prompts:{'ls' if action is ls else 'get'}")
         _connection(action, table=True)
+        mqttparser.across(action)
 
 
 def _kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -189,6 +195,21 @@ def _hardware(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action.add_argument("--config", default=None, metavar="FILE", help="the config to find [power] in")
         action.add_argument("--json", action="store_true", help="print as JSON")
         action.set_defaults(run=f"edged.cli.hardware:{'show' if action is profile else 'probe'}")
+
+
+def _watching(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    top = commands.add_parser("top", help="watch the device: heat, battery, limits, queues, latency")
+    top.add_argument("--once", action="store_true", help="print one frame and end")
+    top.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="between two frames (default 1)"
+    )
+    top.set_defaults(run="edged.cli.top:top")
+    why = commands.add_parser("why", help="say in words why it is slow, hot or failing")
+    why.add_argument("model", nargs="?", metavar="MODEL", help="only this model (default: all)")
+    why.set_defaults(run="edged.cli.why:why")
+    for command in (top, why):
+        _connection(command, table=True)
+        mqttparser.across(command)
 
 
 def _connection(command: argparse.ArgumentParser, *, table: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edged.cli.connection import client
+from edged.cli.connection import caller
 from edged.cli.resources import pages
 from edged.cli.tables import show, table
 from edged.errors import BadArgument
@@ -13,7 +13,7 @@ from edged.errors import BadArgument
 
 def ls(arguments: argparse.Namespace) -> int:
     """List the prompts; an argument in brackets may be left out."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         found = pages(device, "prompts/list", "prompts")
     if arguments.json:
         show({"prompts": found}, as_json=True)
@@ -25,7 +25,7 @@ def ls(arguments: argparse.Namespace) -> int:
 
 def get(arguments: argparse.Namespace) -> int:
     """Print a prompt: its text, then the resources it points to."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         params = {"name": arguments.name, "arguments": _given(arguments.arg)}
         found = device.request("prompts/get", params)
     if arguments.json:

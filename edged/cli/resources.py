@@ -8,14 +8,14 @@ import json
 import sys
 from typing import Any
 
-from edged.cli.connection import client
+from edged.cli.connection import caller
 from edged.cli.tables import show, table
-from edged.links.unix_client import UnixClient
+from edged.mcp.client import Caller
 
 
 def ls(arguments: argparse.Namespace) -> int:
     """List what can be read: the resources, then the templates, whose names in braces are to be filled in."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         found = {
             "resources": pages(device, "resources/list", "resources"),
             "templates": pages(device, "resources/templates/list", "resourceTemplates"),
@@ -34,21 +34,21 @@ def ls(arguments: argparse.Namespace) -> int:
 
 def read(arguments: argparse.Namespace) -> int:
     """Print what a resource holds: a JSON document as tables, or with --json as it is; anything else as it is."""
-    with client(arguments) as device:
+    with caller(arguments) as device:
         contents = device.request("resources/read", {"uri": arguments.uri})["contents"]
     for part in contents:
         _print(part, as_json=arguments.json)
     return 0
 
 
-def document(device: UnixClient, uri: str) -> dict[str, Any]:
+def document(device: Caller, uri: str) -> dict[str, Any]:
     """What a JSON resource holds."""
     (part,) = device.request("resources/read", {"uri": uri})["contents"]
     found: dict[str, Any] = json.loads(part["text"])
     return found
 
 
-def pages(device: UnixClient, method: str, member: str) -> list[dict[str, Any]]:
+def pages(device: Caller, method: str, member: str) -> list[dict[str, Any]]:
     """Every entry of a list, over all its pages."""
     found: list[dict[str, Any]] = []
     params: dict[str, object] = {}

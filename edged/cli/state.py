@@ -19,7 +19,9 @@ from edged.cli.run import load_config
 from edged.errors import NotReady, StorageError
 
 if TYPE_CHECKING:
+    from edged.audit.config import AuditConfig
     from edged.keys.config import KeysConfig
+    from edged.keys.note import Note
     from edged.keys.opening import Keyplace
     from edged.keys.vault import Vault
 
@@ -28,11 +30,23 @@ _log = logging.getLogger("edged.audit")
 
 
 class Logged:
-    """Notes go to the log."""
+    """Notes go to the log: a command beside a running daemon, whose audit log it is, changes nothing."""
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """One line of `key=value`."""
         _log.info("event=%s %s", event, " ".join(f"{name}={value}" for name, value in fields.items()))
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """What a room warns of is in the answer; not a second time in the log."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def now_s() -> int:
@@ -55,10 +69,30 @@ def keyplace(arguments: argparse.Namespace, *, alone: bool = True) -> Iterator[K
     """The keys' directory; `alone` means that nobody else uses the state meanwhile. Raises NotReady, StorageError."""
     from edged.keys.opening import Keyplace
 
-    state = directory(arguments)
+    state, config = directory(arguments), load_config(arguments.config)  # read while it may be
+    who = f"uid:{os.getuid()}"
     become_owner(state)
-    with held(state) if alone else contextlib.nullcontext():
-        yield Keyplace(state / "keys", keys_config(arguments), Logged())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet("edged.keys"))
+        if alone:
+            stack.enter_context(held(state))
+        note = stack.enter_context(audited(config.audit, state, who)) if alone else Logged()
+        yield Keyplace(state / "keys", config.keys, note)
+
+
+@contextlib.contextmanager
+def audited(config: AuditConfig, state: Path, who: str) -> Iterator[Note]:
+    """Notes go into the device's audit log, each before its effect; raises StorageError where they cannot."""
+    from edged.audit.recorder import Notes
+    from edged.audit.store import Store
+    from edged.clock import Clock, read_floor
+
+    store = Store(state / "audit", config, Clock(read_floor(state / "clock")))
+    store.open()
+    try:
+        yield Notes(store, who)
+    finally:
+        store.close()
 
 
 @contextlib.contextmanager

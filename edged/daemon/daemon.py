@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -18,6 +17,7 @@ import msgspec
 from edged import __version__, memory, systemd
 from edged.config import LIVE, Config, changes
 from edged.daemon.models import Models
+from edged.daemon.trust import Trust
 from edged.errors import BadConfig
 from edged.jobs import Jobs
 from edged.limits import UNCONSTRAINED, Limits
@@ -30,9 +30,9 @@ from edged.power import hardware
 from edged.power.readings import Readings
 from edged.power.sampler import Bell, Sampler
 from edged.power.sensors import sources as sensors
-from edged.power.service import Power
+from edged.power.service import Change, Power
 from edged.tasks import Latest, OneThread, supervise
-from edged.tools import device, selftest
+from edged.tools import audit, device, selftest
 from edged.tools.arguments import Sources
 from edged.tools.documents import ConfigDocument, NetworkDocument, config_document
 from edged.tools.mappings import Mappings
@@ -72,7 +72,9 @@ class Daemon:
         self._access = Access(config.access, os.getuid())
         self._disk = OneThread("disk")
         self._ledger = OneThread("jobs")
-        self._jobs = Jobs(Path(config.paths.state) / "jobs.db", self._ledger, _wall_s, config.jobs)
+        self._trust = Trust(config, self._disk)
+        self._wall_s = self._trust.clock.wall_s
+        self._jobs = Jobs(Path(config.paths.state) / "jobs.db", self._ledger, self._wall_s, config.jobs)
         self._limits = Latest[Limits](UNCONSTRAINED)
         self._power = self._make_power()
         self._models = Models(config, self._limits, self._disk)
@@ -90,16 +92,20 @@ class Daemon:
                 self._power,
                 lambda: self._serving.engine,
                 self._serving.status,
+                self._trust.keys,
                 lambda: self._network_shown().state,
             ),
             *ModelTools(self._showing.follow(self._serving), sources, lambda: self._limits.value).tools(),
             selftest.tool(self._serving),
+            audit.resource(self._trust.log, self._trust.checkpoints),
         )
         for offer in offers:
             offer(catalog)
         info = Info(name="edged", version=__version__, title="edged", instructions=INSTRUCTIONS)
         methods = {"edged/mapping/register": mappings.method()}
-        self._server = Server(catalog, info, config.mcp, methods, tasks=self._jobs)
+        self._server = Server(
+            catalog, info, config.mcp, methods, tasks=self._jobs, witness=self._trust.recorder
+        )
         self._links = self._make_links(self._server)
 
     async def run(self) -> None:
@@ -110,6 +116,7 @@ class Daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._disk.close)
+            await stack.enter_async_context(self._trust)
             stack.callback(self._power.close)
             stack.callback(self._ledger.close)
             await stack.enter_async_context(self._jobs)
@@ -131,10 +138,15 @@ class Daemon:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the links and run the services; at the end running calls finish first."""
-        services = {"watchdog": _feed_watchdog, "power": self._power.run, "ticker": self._showing.ticker.run}
+        services = {
+            "watchdog": _feed_watchdog,
+            **self._trust.services,
+            "power": self._power.run,
+            "ticker": self._showing.ticker.run,
+        }
         for socket in self._links.values():
             socket.open()
-        self._network = self._make_network()
+        self._network = await self._make_network()
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(supervise(name, run), name=name) for name, run in services.items()]
             for name, link in self._links.items():
@@ -162,13 +174,17 @@ class Daemon:
         http = HttpLink(inherited.get("http") or config.http_socket, server, self._access, config.http)
         return {"unix": unix, "http": http}
 
-    def _make_network(self) -> Network | None:
+    async def _make_network(self) -> Network | None:
         """The connections to brokers, where there are any."""
         if not self._config.mqtt.enabled:
             return None
         memory.with_openssl()
         from edged.daemon.network import Network  # noqa: PLC0415 - the MQTT client comes with its first broker
-        from edged.tools.telemetry import Sources  # noqa: PLC0415 - likewise
+        from edged.tools.telemetry import Keys, Sources  # noqa: PLC0415 - likewise
+
+        def keys() -> Keys | None:
+            state = self._trust.keys()
+            return Keys(state.protection, state.problem) if self._trust.keyring else None
 
         sources = Sources(
             limits=lambda: self._limits.value,
@@ -178,9 +194,19 @@ class Daemon:
             times=self._models.times,
             models=lambda: self._showing.models,
             clock=monotonic,
-            wall=_wall_s,
+            wall=self._wall_s,
+            keys=keys,
         )
-        network = Network(self._config, self._server, self._access, self._limits, sources, _wall_s)
+        network = Network(
+            self._config,
+            self._server,
+            self._access,
+            self._limits,
+            sources,
+            self._wall_s,
+            await self._trust.tls(),
+        )
+        self._trust.publish(network.checkpoints)
         self._showing.on_refresh = network.state.nudge
         return network
 
@@ -193,12 +219,14 @@ class Daemon:
         try:
             new = self._reread()
         except BadConfig as exc:
+            self._trust.recorder.reloaded("refused", why=exc.message)
             LOG.error("reload refused, the running config stays: %s", exc.message)  # noqa: TRY400 - it says it all
         else:
             changed = changes(self._config, new)
             self._access.adopt(new.access)
             logging.getLogger().setLevel(new.log.level.upper())
             self._config = msgspec.structs.replace(self._config, access=new.access, log=new.log)
+            self._trust.recorder.reloaded("taken", changed=sorted(changed))
             LOG.info("reloaded changed=%s", ",".join(sorted(changed)) or "nothing")
             later = changed - LIVE
             self._waiting = frozenset(later)
@@ -220,7 +248,9 @@ class Daemon:
         sampler = Sampler(sensors(Path(config.root), state, Path(config.pisugar_socket), bell.ring))
         return Power(config, known, match, sampler, self._limits, bell=bell, on_change=self._limits_changed)
 
-    def _limits_changed(self, _change: object) -> None:
+    def _limits_changed(self, change: Change) -> None:
+        after = change.after
+        self._trust.recorder.limits_changed(change.before.band, after.band, after.cause, after.reason)
         self._models.limits_changed()
 
     def _rooms(self) -> Rooms:
@@ -231,15 +261,11 @@ class Daemon:
             clock=monotonic,
             sample=Gauge(monotonic, lambda: Readings.of(self._power.sample)).sample,
             network=self._network_shown,
+            events=self._power.recent,
         )
 
     def _config_shown(self) -> ConfigDocument:
         return config_document(self._config, LIVE, self._waiting)
-
-
-def _wall_s() -> float:
-    """Seconds since 1970, as far as this board knows."""
-    return time.clock_gettime(time.CLOCK_REALTIME)
 
 
 async def _feed_watchdog() -> None:

@@ -18,8 +18,11 @@ from edged.links.mqtt.management import Management
 from edged.links.mqtt.service import McpService
 from edged.links.mqtt.sharing import Sender
 from edged.links.mqtt.state import State
+from edged.links.mqtt.tls import Tls
+from edged.links.mqtt.vitals import ROOT
 from edged.links.spool.service import Spool
 from edged.links.spool.status import OK
+from edged.links.spool.values import Kind, Record
 from edged.mcp.access import Access
 from edged.mcp.server import Server
 from edged.tasks import Latest, OneThread, supervise
@@ -30,6 +33,25 @@ from edged.tools.telemetry import Sources, Telemetry, identify
 DESCRIPTION: Final = (
     "Runs machine-learning models on pictures, sounds and readings, as hard as its board can take."
 )
+
+
+class Published:
+    """Where signed checkpoints of the audit log leave."""
+
+    def __init__(self, spool: Spool, topic: str) -> None:
+        self._spool, self._topic = spool, topic
+
+    async def put(self, checkpoint_id: str, signed: bytes) -> None:
+        """Raises StorageError."""
+        await self._spool.put(
+            Record(
+                id=checkpoint_id,
+                kind=Kind.AUDIT,
+                topic=self._topic,
+                payload=signed,
+                content_type="application/cose",
+            )
+        )
 
 
 class Network:
@@ -46,6 +68,7 @@ class Network:
         limits: Latest[Limits],
         sources: Sources,
         wall_s: Callable[[], float],
+        tls: Tls | None = None,
     ) -> None:
         mqtt = config.mqtt
         self._brokers = [Address.parse(url).url for url in mqtt.brokers]
@@ -53,7 +76,7 @@ class Network:
         me = identify(device)
         try:
             self._mcp = McpService(
-                server, access, mqtt, device=device, boot_id=me.boot_id, description=DESCRIPTION
+                server, access, mqtt, device=device, boot_id=me.boot_id, description=DESCRIPTION, tls=tls
             )
         except ValueError as exc:
             raise BadConfig(f"[mqtt] id: {exc}; set one") from exc
@@ -66,8 +89,15 @@ class Network:
         self.state = State(mqtt.state, me, telemetry, limits, sender.publish, self._spool)
         self._spool.on_trouble(self.state.nudge)
         self._management = Management(
-            mqtt, device, self.state, sender, beside=[self._spool], subscriptions=self._spool.subscriptions()
+            mqtt,
+            device,
+            self.state,
+            sender,
+            beside=[self._spool],
+            subscriptions=self._spool.subscriptions(),
+            tls=tls,
         )
+        self.checkpoints = Published(self._spool, f"{ROOT}/{device}/up/audit")
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:

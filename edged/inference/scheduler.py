@@ -1,39 +1,34 @@
-"""Admits calls, picks who runs them, keeps what is loaded within its budget. All of it is the event loop's.
+"""Admits calls, picks who runs them, hands out what became of them. All of it is the event loop's.
 
-submit -> Gate (Limits) -> variant -> Worker (loaded when first used) -> Turns -> its thread -> Answer
+submit -> variant -> Shelf: a Worker, loaded when first used -> Gate (Limits) -> Turns -> its thread -> Answer
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar
 
-import msgspec
-
-from edged.errors import BadArgument, DeviceError, EdgedError, NotFound, NotReady, Overloaded, TooLarge
-from edged.inference.config import InferenceConfig, MiB
-from edged.inference.gate import Gate, Resident, choose_variant, to_unload
+from edged.errors import BadArgument, DeviceError, EdgedError, NotFound, NotReady, Overloaded, again
+from edged.inference.config import InferenceConfig
+from edged.inference.gate import Cost, Gate, choose_variant
 from edged.inference.kernels.seam import Kernels
 from edged.inference.manifest import AudioInput, Manifest, Variant
 from edged.inference.pipeline import Loader, Parts, Pipeline, load
 from edged.inference.request import Request
-from edged.inference.stats import ModelStats, ModelStatus, Status
-from edged.inference.streams import Key, StreamLedger
+from edged.inference.shelf import Shelf
+from edged.inference.stats import ModelStats, Status
+from edged.inference.streaming import Streams
+from edged.inference.streams import Key
 from edged.inference.values import Answer
 from edged.inference.worker import Job, Reply, Worker, WorkerKey
 from edged.limits import Limits
 from edged.metrics import Histogram
 
-LOG = logging.getLogger(__name__)
-
-FAILURE_KEPT_S = 5.0
-"""A model that failed to load is not tried again for so long: loading hashes and copies its file."""
 CLOSING_S = 5.0
 """Seconds after which a new daemon may have taken over from one that is closing."""
 
@@ -82,19 +77,14 @@ class Scheduler:
             kernels,
             limits,
         )
-        self._gate = Gate()
+        self._gate = Gate(os.cpu_count() or 1)
         self._serving: dict[str, Manifest] = {}
-        self._workers: dict[WorkerKey, Worker] = {}
-        self._leaving: set[Worker] = set()
-        self._in_hand = 0
+        self._jobs: set[Job] = set()
         self._stats: dict[str, ModelStats] = {}
-        self._known_bytes: dict[WorkerKey, int] = {}
-        self._failures: dict[WorkerKey, tuple[EdgedError, float]] = {}
-        self._ledger = StreamLedger(config)
-        self._homes: dict[Key, Worker] = {}
-        self._reaper: asyncio.TimerHandle | None = None
         self._closing = False
         self._changed = asyncio.Event()
+        self._streams = Streams(config, self._changed.set)
+        self._shelf = Shelf(config, lambda: limits.value, self._streams, self)
 
     def submit(self, request: Request, reply: Reply | None = None) -> asyncio.Future[Answer]:
         """Run one inference. Cancelling takes it out of the queue, or lets it finish unobserved.
@@ -123,15 +113,14 @@ class Scheduler:
             return
         self._stats_of(job.request.model).outcomes.add("cancelled")
         if worker.withdraw(job):
-            self._in_hand -= 1
-            self._changed.set()
+            self._out(job, None)
 
     def serve(self, manifest: Manifest) -> None:
         """Answer for this version from now on; calls already admitted finish on the one before."""
         self._serving[manifest.name] = manifest
         for worker in self._of_model(manifest.name):
             if worker.key.version != manifest.version:
-                self._retire(worker)
+                self._shelf.retire(worker)
         if not {manifest.name, "*"}.isdisjoint(self._config.preload):
             self._preload(manifest)
 
@@ -139,47 +128,32 @@ class Scheduler:
         """Answer for this model no more; calls already admitted finish."""
         self._serving.pop(name, None)
         for worker in self._of_model(name):
-            self._retire(worker)
+            self._shelf.retire(worker)
 
     async def settled(self) -> None:
         """Wait until nothing is loading; what failed to was logged, and is tried again at its next call."""
-        while any(not worker.ready for worker in self._workers.values()):
+        while any(not worker.ready for worker in self._shelf.workers.values()):
             await self.changed()
 
     def limits_changed(self) -> None:
         """Unload idle models that the new Limits leave no memory for, or whose threads are not what they say."""
-        threads = self._threads()
-        for worker in list(self._workers.values()):
-            if worker.idle and worker.threads != threads and not self._streams_of(worker):
-                self._retire(worker)
-        residents = self._residents([w for w in self._workers.values() if w.ready])
-        leave = to_unload(residents, 0, self._budget_bytes())
-        for key in [resident.key for resident in residents if resident.idle] if leave is None else leave:
-            self._retire(self._workers[key])
+        self._shelf.obey_limits()
 
     def forget(self, peer: Hashable) -> None:
         """Close what a peer has open; call it when the peer is gone."""
-        for key in self._ledger.of_peer(peer):
-            self._close_stream(key)
+        self._streams.forget(peer)
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Admit nothing more, let what was admitted run for `grace_s`, refuse the rest, free every model."""
         self._closing = True
-        if self._reaper is not None:
-            self._reaper.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                while self._in_hand:
-                    await self.changed()
-        for worker in list(self._workers.values()):
+        self._streams.stop()
+        await self._until(lambda: not self._jobs, grace_s)
+        for worker in list(self._shelf.workers.values()):
             self._refuse_queued(worker, NotReady("the daemon is stopping", CLOSING_S))
-            self._retire(worker)
-        with contextlib.suppress(
-            TimeoutError
-        ):  # a thread that hangs in native code cannot be ended, only left
-            async with asyncio.timeout(grace_s):
-                while self._leaving:
-                    await self.changed()
+            self._shelf.retire(worker)
+        await self._until(
+            lambda: not self._shelf.leaving, grace_s
+        )  # a hung thread cannot be ended, only left
 
     async def changed(self) -> None:
         """Wait until a call ends, a model is loaded or gone, or a stream is closed."""
@@ -192,12 +166,13 @@ class Scheduler:
 
     def status(self) -> Status:
         """What is loaded, and what became of every call."""
-        workers = [*self._workers.values(), *self._leaving]
+        models = self._shelf.status()
         return Status(
-            models=[self._status_of(worker) for worker in workers],
-            memory_bytes=sum(map(self._bytes, workers)),
+            models=models,
+            memory_bytes=sum(model.memory_bytes for model in models),
             memory_budget_bytes=self._config.memory_budget_bytes,
-            in_hand=self._in_hand,
+            loading_s=round(self._shelf.loading_s, 3),
+            in_hand=len(self._jobs),
             outcomes={name: stats.outcomes.by_name() for name, stats in self._stats.items()},
             stages={
                 name: {stage: times.summary() for stage, times in stats.stages.items() if times.count}
@@ -217,46 +192,58 @@ class Scheduler:
         now = monotonic()
         limits = self._limits.value
         stream = self._stream_key(request, manifest)
-        worker = self._homes.get(stream) if stream else None
+        worker = self._streams.home(stream)
         if worker is None or worker.key.version != manifest.version:
-            variant = manifest.variants[
-                choose_variant(manifest.name, manifest.variants, request.variant, limits)
-            ]
-            worker = self._worker(manifest, variant, now)
-        in_hand = self._in_hand if self._in_hand < limits.concurrency else self._unanswered()
-        self._gate.admit(limits, request.priority, in_hand, worker.service_s, now)
-        opened = stream is not None and self._open_stream(stream, worker, now)
+            chosen = choose_variant(manifest.name, manifest.variants, request.variant, limits)
+            worker = self._worker(manifest, manifest.variants[chosen], now)
+        expected, priority = worker.cost, request.priority
+        self._gate.admit(limits, priority, self._in_hand(priority, limits.concurrency), expected, now)
         patience_s = self._config.deadline_s if request.deadline_s is None else request.deadline_s
-        job = Job(request, worker.loop.create_future(), now, now + patience_s, limits.reason, stream, reply)
+        job = Job(
+            request,
+            worker.loop.create_future(),
+            now,
+            now + patience_s,
+            expected,
+            limits.reason,
+            stream,
+            reply,
+        )
+        self._jobs.add(job)
         try:
-            left = worker.submit(job)
-        except Overloaded:
-            if opened and stream is not None:
-                self._close_stream(stream)
+            left = self._submit(worker, job, now)
+        except EdgedError:
+            self._out(job, None)
             raise
-        self._in_hand += 1
         if left is not None:
             self._over(left, worker.overloaded(left.request.priority))
         return worker, job
 
-    def _unanswered(self) -> int:
-        """Jobs in hand, without those whose caller has its answer and may ask again before we hear of it."""
-        return self._in_hand - sum(worker.answered for worker in (*self._workers.values(), *self._leaving))
+    def _submit(self, worker: Worker, job: Job, now: float) -> Job | None:
+        """Open its stream where it begins one, and queue it; give the job that had to leave for it."""
+        stream = job.stream
+        opened = stream is not None and self._streams.open(
+            stream, worker, now, lambda: self._shelf.grow(worker)
+        )
+        try:
+            return worker.submit(job)
+        except Overloaded:
+            if opened and stream is not None:
+                self._streams.close(stream)
+            raise
+
+    def _in_hand(self, priority: int, enough: int) -> int:
+        """Jobs of this priority or a higher one; all of them where those are fewer than `enough`.
+
+        Whose caller has its answer, and may ask again before we hear of it, does not count.
+        """
+        if len(self._jobs) < enough:
+            return len(self._jobs)
+        return sum(not job.answered and job.request.priority >= priority for job in self._jobs)
 
     def _worker(self, manifest: Manifest, variant: Variant, now: float) -> Worker:
         key = WorkerKey(manifest.name, manifest.version, variant.name)
-        worker = self._workers.get(key)
-        if worker is not None:
-            return worker
-        if key in self._failures:
-            error, until = self._failures[key]
-            if now < until:
-                raise _again(error)
-        self._make_room(key, self._known_bytes.get(key, 0))
-        config = msgspec.structs.replace(self._config, threads=self._threads())
-        worker = Worker(key, config, lambda: self._on_thread_load(key, manifest, config), self)
-        self._workers[key] = worker
-        return worker
+        return self._shelf.take(key, partial(self._on_thread_load, key, manifest), now)
 
     def _preload(self, manifest: Manifest) -> None:
         index = choose_variant(manifest.name, manifest.variants, None, self._limits.value)
@@ -264,7 +251,7 @@ class Scheduler:
             self._worker(manifest, manifest.variants[index], monotonic())
 
     def _of_model(self, name: str) -> list[Worker]:
-        return [worker for worker in self._workers.values() if worker.key.name == name]
+        return [worker for worker in self._shelf.workers.values() if worker.key.name == name]
 
     def _on_thread_load(self, key: WorkerKey, manifest: Manifest, config: InferenceConfig) -> Pipeline:
         labels = self._models.labels(key.name, key.version)
@@ -283,45 +270,38 @@ class Scheduler:
     def loaded(self, worker: Worker, interpreter_bytes: int) -> None:
         """Let a loaded model begin if the budget has room for it."""
         self._changed.set()
-        worker.interpreter_bytes = self._known_bytes[worker.key] = interpreter_bytes
-        self._failures.pop(worker.key, None)
         try:
-            if not worker.leaving:
-                self._make_room(worker.key, self._bytes(worker))
+            self._shelf.settle(worker, interpreter_bytes)
         except EdgedError as exc:
             self._refuse_queued(worker, exc)
-            self._retire(worker)
+            self._shelf.retire(worker)
             worker.reject()
         else:
             worker.admit()
 
     def failed(self, worker: Worker, error: EdgedError) -> None:
-        """Pass a failure to load on to whom it concerns, and remember it for a while."""
+        """Pass a failure to load on to whom it concerns."""
         self._changed.set()
-        LOG.error("load failed model=%s version=%s variant=%s error=%s", *worker.key, error.message)
-        self._failures[worker.key] = error, monotonic() + FAILURE_KEPT_S
         self._refuse_queued(worker, error)
-        self._retire(worker)
-        self._leaving.discard(worker)
+        self._shelf.failed(worker, error)
 
-    def done(self, worker: Worker, job: Job, result: Answer | EdgedError, service_s: float) -> None:
+    def done(self, worker: Worker, job: Job, result: Answer | EdgedError, took: Cost) -> None:
         """Hand a result to its caller."""
-        worker.finished(job, service_s if isinstance(result, Answer) else None)
-        self._over(job, result)
+        worker.finished(took if isinstance(result, Answer) else None)
+        self._over(job, result, took)
         if job.stream is not None:
             if isinstance(result, DeviceError):
-                self._close_stream(job.stream)
-            if self._homes.get(job.stream) is not worker:  # closed while this piece was on its way
+                self._streams.close(job.stream)
+            if self._streams.home(job.stream) is not worker:  # closed while this piece was on its way
                 worker.close_stream(job.stream)
 
     def ended(self, worker: Worker) -> None:
         """Its memory is free."""
-        self._leaving.discard(worker)
+        self._shelf.leaving.discard(worker)
         self._changed.set()
 
-    def _over(self, job: Job, result: Answer | EdgedError) -> None:
-        self._in_hand -= 1
-        self._changed.set()
+    def _over(self, job: Job, result: Answer | EdgedError, took: Cost | None = None) -> None:
+        self._out(job, took)
         future = job.future
         stats = self._stats_of(job.request.model)
         if isinstance(result, Answer):
@@ -333,50 +313,17 @@ class Scheduler:
             if not future.done():
                 future.set_exception(result)
 
+    def _out(self, job: Job, took: Cost | None) -> None:
+        """Charge what a job took, which is nothing where it did not run."""
+        self._jobs.discard(job)
+        self._gate.settle(job.request.priority, job.expected.cpu_s, took.cpu_s if took else 0.0)
+        self._changed.set()
+
     def _refuse_queued(self, worker: Worker, error: EdgedError) -> None:
         for job in worker.drain():
-            self._over(job, _again(error))
+            self._over(job, again(error))
 
-    # what is loaded
-
-    def _make_room(self, key: WorkerKey, need_bytes: int) -> None:
-        """Unload idle models until `key` may take `need_bytes`, or raise."""
-        if need_bytes > (most := self._config.memory_budget_bytes):
-            need, room = f"{need_bytes / MiB:.1f} MiB", f"{most / MiB:.1f} MiB"
-            raise TooLarge(f"model {key.name} takes {need}, the budget (memory_budget_bytes) is {room}")
-        others = [w for w in self._workers.values() if w.ready and w.key != key]
-        leave = to_unload(self._residents(others), need_bytes, max(self._budget_bytes(), need_bytes))
-        if leave is None:
-            soonest = max(w.service_s * max(1, w.in_hand) for w in others)
-            raise Overloaded(f"models at work hold the memory that {key.name} needs", soonest)
-        for resident in leave:
-            self._retire(self._workers[resident])
-
-    def _budget_bytes(self) -> int:
-        return int(self._config.memory_budget_bytes * self._limits.value.memory_share)
-
-    def _residents(self, workers: Sequence[Worker]) -> list[Resident[WorkerKey]]:
-        return [
-            Resident(w.key, self._bytes(w), w.used_at_s, w.idle and not self._streams_of(w)) for w in workers
-        ]
-
-    def _threads(self) -> int:
-        """What an interpreter that is loaded now may use."""
-        most = self._limits.value.threads_max
-        return self._config.threads if most is None else min(most, self._config.threads)
-
-    def _retire(self, worker: Worker) -> None:
-        """Let a worker finish what it has and go."""
-        for key in self._streams_of(worker):
-            self._drop_stream(key)
-        if self._workers.pop(worker.key, None) is not None:
-            self._leaving.add(worker)
-            worker.stop()
-
-    def _bytes(self, worker: Worker) -> int:
-        return worker.interpreter_bytes * (1 + len(self._streams_of(worker)))
-
-    # streams
+    # small things
 
     def _stream_key(self, request: Request, manifest: Manifest) -> Key | None:
         if request.stream is None:
@@ -385,65 +332,15 @@ class Scheduler:
             raise BadArgument(f"$.stream: means nothing to {manifest.name}")
         return Key(request.peer, manifest.name, request.stream)
 
-    def _open_stream(self, key: Key, worker: Worker, now: float) -> bool:
-        """Note a piece of a stream; give whether it is the first. Raises Overloaded, TooLarge."""
-        new = self._ledger.touch(key, now)
-        try:
-            if new and worker.ready:
-                self._make_room(worker.key, self._bytes(worker) + worker.interpreter_bytes)
-        except EdgedError:
-            self._ledger.drop(key)
-            raise
-        self._homes[key] = worker
-        if self._reaper is None:
-            self._reap_later(now)
-        return new
-
-    def _close_stream(self, key: Key) -> None:
-        worker = self._homes.get(key)
-        self._drop_stream(key)
-        if worker is not None:
-            worker.close_stream(key)
-
-    def _drop_stream(self, key: Key) -> None:
-        self._ledger.drop(key)
-        self._homes.pop(key, None)
-        self._changed.set()
-
-    def _reap(self) -> None:
-        now = monotonic()
-        for key in self._ledger.idle(now):
-            self._close_stream(key)
-        self._reap_later(now)
-
-    def _reap_later(self, now: float) -> None:
-        wait_s = self._ledger.next_check_s(now)
-        self._reaper = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, self._reap)
-
-    def _streams_of(self, worker: Worker) -> list[Key]:
-        return [key for key, home in self._homes.items() if home is worker]
-
-    # small things
-
     def _stats_of(self, model: str) -> ModelStats:
         stats = self._stats.get(model)
         if stats is None:
             stats = self._stats[model] = ModelStats()
         return stats
 
-    def _status_of(self, worker: Worker) -> ModelStatus:
-        state = "leaving" if worker.leaving else "ready" if worker.ready else "loading"
-        return ModelStatus(
-            name=worker.key.name, version=worker.key.version, variant=worker.key.variant, state=state,
-            memory_bytes=self._bytes(worker), in_hand=worker.in_hand, streams=len(self._streams_of(worker)),
-        )  # fmt: skip
-
-
-E = TypeVar("E", bound=EdgedError)
-
-
-def _again(error: E) -> E:
-    """A copy to raise: an exception collects a traceback each time it is raised."""
-    copy = type(error).__new__(type(error), *error.args)
-    copy.__dict__.update(error.__dict__)
-    return copy
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Wait until something holds, or so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    await self.changed()

@@ -52,6 +52,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     models: list[ModelStatus]
     memory_bytes: int
     memory_budget_bytes: int
+    loading_s: float
+    """Spent on loading models since the start."""
     in_hand: int
     outcomes: dict[str, dict[str, int]]
     """By model: answers, and errors by name."""

@@ -15,11 +15,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from time import monotonic
+from time import monotonic, thread_time
 from typing import NamedTuple, Protocol, TypeVar
 
 from edged.errors import DeadlineExceeded, EdgedError, Overloaded, RuntimeFault
 from edged.inference.config import InferenceConfig
+from edged.inference.gate import Cost
 from edged.inference.pipeline import Outcome, Pipeline
 from edged.inference.request import Request
 from edged.inference.streams import Key
@@ -29,7 +30,7 @@ from edged.memory import trim
 
 LOG = logging.getLogger(__name__)
 
-UNMEASURED_S = 0.1
+UNMEASURED = Cost(0.1, 0.1)
 """What a call is taken to need before one has run."""
 _SMOOTHING = 0.2
 
@@ -54,6 +55,7 @@ class Job:
     future: asyncio.Future[Answer]
     arrived_s: float
     deadline_s: float
+    expected: Cost
     limits: str
     stream: Key | None
     reply: Reply | None
@@ -70,7 +72,7 @@ class Events(Protocol):
     def failed(self, worker: Worker, error: EdgedError) -> None:
         """It did not load, and is gone."""
 
-    def done(self, worker: Worker, job: Job, result: Answer | EdgedError, service_s: float) -> None:
+    def done(self, worker: Worker, job: Job, result: Answer | EdgedError, took: Cost) -> None:
         """A job was run or refused; nobody may wait for it any more."""
 
     def ended(self, worker: Worker) -> None:
@@ -92,9 +94,10 @@ class Worker:
         self.leaving = False
         self.interpreter_bytes = 0
         self.used_at_s = monotonic()
-        self.service_s = UNMEASURED_S
+        self.cost = UNMEASURED
+        self.load_s = 0.0
+        """What loading took; known when it is loaded."""
         self.in_hand = 0
-        self._answered = self._heard = 0  # jobs answered ahead of `done`: the thread's count, and the loop's
         self._measured = False
         self._queue_max = config.queue_max
         self._load = load
@@ -118,11 +121,6 @@ class Worker:
         """Whether it is loaded and has nothing to do."""
         return self.ready and not self.in_hand
 
-    @property
-    def answered(self) -> int:
-        """Jobs in hand whose answer is on its way already, or there."""
-        return self._answered - self._heard
-
     def submit(self, job: Job) -> Job | None:
         """Queue a job; give the one that had to leave for it. Raises Overloaded when none would."""
         request = job.request
@@ -140,7 +138,7 @@ class Worker:
         ahead = self._turns.ahead(priority) + 1
         return Overloaded(
             f"{self.queued} calls wait for {self.key.name} (queue_max {self._queue_max})",
-            ahead * self.service_s,
+            ahead * self.cost.service_s,
         )
 
     def withdraw(self, job: Job) -> bool:
@@ -179,20 +177,22 @@ class Worker:
             self.leaving = True
             self._orders.put(self._on_thread_stop)
 
-    def finished(self, job: Job, service_s: float | None) -> None:
+    def finished(self, took: Cost | None) -> None:
         """Note that a job is over, and what it took where it was answered."""
         self.in_hand -= 1
-        self._heard += job.answered
-        if service_s is None:
+        if took is None:
             return
         if self._measured:
-            self.service_s += _SMOOTHING * (service_s - self.service_s)
+            pairs = zip(self.cost, took, strict=True)
+            self.cost = Cost(*(usual + _SMOOTHING * (now - usual) for usual, now in pairs))
         else:
-            self.service_s, self._measured = service_s, True
+            self.cost, self._measured = took, True
 
     def _on_thread(self) -> None:
+        began = monotonic()
         try:
             pipeline = self._load()
+            self.load_s = monotonic() - began
         except EdgedError as exc:
             self._tell(self._events.failed, self, _bare(exc))
             return
@@ -225,7 +225,7 @@ class Worker:
             job = self._turns.pop()
         if job is None:  # withdrawn
             return
-        started = monotonic()
+        started, cpu_began = monotonic(), thread_time()
         result: Answer | EdgedError
         send: Callable[[], None] | None = None
         try:
@@ -238,18 +238,18 @@ class Worker:
             LOG.exception("call model=%s version=%s variant=%s", *self.key)
             result = RuntimeFault(f"{self.key.name}: {type(exc).__name__}")
             _bare(exc)
-        service_s = monotonic() - started
+        # an interpreter's threads share its work evenly: this one's time stands for each of them
+        took = Cost(monotonic() - started, (thread_time() - cpu_began) * self.threads)
         if send:
             job.answered = True
-            self._answered += 1
             send()
-        self._tell(self._events.done, self, job, result, service_s)
+        self._tell(self._events.done, self, job, result, took)
 
     def _check_deadline(self, job: Job, now: float) -> None:
         if now >= job.deadline_s:
             waited_s = now - job.arrived_s
             raise DeadlineExceeded(
-                f"waited {waited_s:.3f} s for {self.key.name}, past its deadline", self.service_s
+                f"waited {waited_s:.3f} s for {self.key.name}, past its deadline", self.cost.service_s
             )
 
     def _answer(self, job: Job, outcome: Outcome, started: float) -> Answer:

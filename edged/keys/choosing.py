@@ -60,6 +60,8 @@ class Backends:
             raise KeysUnavailable(
                 f"[keys] tpm = required, and {self._without_tpm()}. {TPM_REMEDY}, or choose preferred"
             )
+        if mode == "preferred":
+            _log.warning("keys are made without a TPM: %s", self._without_tpm())
         if self._credential is not None:
             return credential.open_(self._directory, self._device, self._credential, self._root)
         return hostfile.make(self._directory, self._device)
@@ -77,7 +79,7 @@ class Backends:
                 return backend
             backend.close()  # it was about to take the keys over, and never did
             return self.open(min(claimed - {"tpm"}))
-        if (tpm := self._tpm_that_knows()) is not None:
+        if (tpm := self._tpm_that_knows(needed=not claimed and self._config.tpm != "off")) is not None:
             if not claimed:
                 return tpm
             tpm.close()
@@ -115,11 +117,17 @@ class Backends:
             settings, pinned=pinned, rule=rule, approvals=approvals(self._config), recovery=nobodys
         )
 
-    def _tpm_that_knows(self) -> Backend | None:
+    def _tpm_that_knows(self, *, needed: bool) -> Backend | None:
+        """The TPM where it has a record of a device; one that does not answer stops nobody who does without it."""
         if (tpm := self.tpm()) is None:
             return None
-        if tpm.record():
-            return tpm
+        try:
+            if tpm.record():
+                return tpm
+        except KeysUnavailable as exc:
+            if needed:
+                raise
+            _log.warning("a TPM is there and cannot be asked: %s", exc.message)
         tpm.close()
         return None
 

@@ -37,7 +37,8 @@ _WRAPPED_MAX_BYTES: Final = 4096
 _LEFT: Final = frozenset(
     {f"{KEYS}/{name}" for name in (hostfile.KEY_FILE, hostfile.LEDGER_FILE, credential.LEDGER_FILE, BEGUN)}
 )
-_NOT_STATE: Final = frozenset({"lock"})
+_NOT_STATE: Final = frozenset({"lock", "audit/reserve"})
+_ASIDE: Final = "before-restore"
 _READ_BYTES: Final = 1 << 18
 
 Progress = Callable[[str, int], None]
@@ -88,6 +89,7 @@ def unpack(
 ) -> int:
     """Lay an export out below `state`, where no keys are yet; the number of files. Then `recover`.
 
+    What the board had of its own under the same name (an audit log, models) is kept beside it as NAME.before-restore-….
     Nothing appears there before all of the file has proven right; the keys come last. Raises Rejected (another
     recovery key, keys are there), KeysCorrupt, StorageError.
     """
@@ -97,8 +99,9 @@ def unpack(
     try:
         staged.mkdir(parents=True, mode=0o700)
         count = _extract(archive, private, staged, progress)
+        aside = f"{_ASIDE}-{secrets.token_hex(4)}"
         for entry in sorted(staged.iterdir(), key=lambda path: path.name == KEYS):
-            _move_into(entry, state / entry.name)
+            _replace(entry, state / entry.name, aside)
         sync_directory(state)
     except OSError as exc:
         raise StorageError(f"cannot restore into {state}: {exc.strerror or exc}") from exc
@@ -193,14 +196,11 @@ def _rest(file: IO[bytes]) -> Generator[bytes]:
         yield piece
 
 
-def _move_into(entry: Path, target: Path) -> None:
-    """A whole tree into place; files of one that is there already are replaced one by one."""
-    if entry.is_dir() and target.is_dir():
-        for inner in entry.iterdir():
-            _move_into(inner, target / inner.name)
-        sync_directory(target)
-    else:
-        entry.replace(target)
+def _replace(entry: Path, target: Path, aside: str) -> None:
+    """A whole tree into place, and what is there out of its way."""
+    if target.exists():
+        target.rename(target.with_name(f"{target.name}.{aside}"))
+    entry.replace(target)
 
 
 def _sync(path: Path) -> None:

@@ -123,6 +123,10 @@ class Keyring:
         """Fold a digest into the audit anchor; its new value."""
         return await self.run(Vault.extend, digest)
 
+    async def anchor(self) -> bytes:
+        """The audit anchor: 32 bytes, zero before the first `extend`."""
+        return await self.run(Vault.anchor)
+
     def believed(self, message: bytes, purpose: str) -> Signed:
         """What the fleet signed for a purpose; raises NotEnrolled, Rejected, or as `vault`."""
         _ = self.vault

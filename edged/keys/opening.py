@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from edged.errors import BadConfig, KeysCorrupt, KeysReplaced, KeysStale, NotFound
 from edged.files import atomic_write, sync_directory
-from edged.keys import hostfile, keystore, recovery, sealed
+from edged.keys import keystore, recovery, sealed
 from edged.keys.attest import Attesting
 from edged.keys.backend import Backend, Sealed
 from edged.keys.choosing import Backends
@@ -60,11 +60,21 @@ class Keyplace:
             raise
 
     def open_or_make(self) -> Vault:
-        """The keys this device has, or new ones where it never had any, or where making them was interrupted."""
+        """The keys this device has, or new ones where it never had any, or where making them was interrupted.
+
+        Raises BadConfig where a TPM has come to be required and does not hold them, and as `open` and `make`.
+        """
         try:
-            return self.open()
+            vault = self.open()
         except NotFound:
             return self.make()
+        kind = vault.keystore.kind
+        if self.config.tpm == "required" and kind != "tpm":
+            vault.close()
+            raise BadConfig(
+                f"[keys] tpm = required, and these keys are kept by {kind}: edged keys init moves them into a TPM"
+            )
+        return vault
 
     def make(
         self,
@@ -113,7 +123,8 @@ class Keyplace:
         if commits.look() is None:
             raise self._forgotten()
         keys = keystore.decode(commits.read(KEYSTORE) or b"")
-        self._check_keystore(keys, backend)
+        if (keys.kind, keys.device) != (keystore.kind_of(backend.protection), backend.device):
+            raise self._forgotten()
         backend.authorise(backend.unseal(keys.authority))
         roots = unsealed(backend, keys)
         commits.authenticate(roots[keys.epoch].derive(COMMIT, keys.epoch))
@@ -124,14 +135,6 @@ class Keyplace:
             commits.tidy()
             remove_synced(self.directory / BEGUN)
         return self.vault(backend, commits, keys, roots)
-
-    def _check_keystore(self, keys: Keystore, backend: Backend) -> None:
-        if (keys.kind, keys.device) != (keystore.kind_of(backend.protection), backend.device):
-            raise self._forgotten()
-        if self.config.tpm == "required" and keys.kind != "tpm":
-            raise BadConfig(
-                f"[keys] tpm = required, and these keys are kept by {keys.kind}: edged keys init moves them into a TPM"
-            )
 
     def _check_device(self, backend: Backend) -> None:
         """A copy of a disk in another board or before another TPM is told before anything is asked of its record."""
@@ -171,13 +174,10 @@ class Keyplace:
                 "what holds the keys knows a device already: edged keys recover, or put its files back. To give it up "
                 "with everything it sealed: edged keys init --forget"
             )
-        kind = keystore.kind_of(backend.protection)
-        if kind == "hostfile":
-            _log.warning("new keys without a TPM: %s", hostfile.MEANING)
         backend.forget()
         root = Secret(os.urandom(ROOT_BYTES))
         keys = Keystore(
-            kind=kind,
+            kind=keystore.kind_of(backend.protection),
             mode=mode,
             device=backend.device,
             roots=(seal_root(backend, 1, root, recovery_key),),

@@ -101,7 +101,7 @@ def recover(place: Keyplace, private: ec.EllipticCurvePrivateKey, *, weaker: boo
         "was": found.keys.kind,
     }
     place.note.note("keys.recover", fields)
-    mode: Mode = "preferred" if weaker else max(found.keys.mode, place.config.tpm, key=_STRICTNESS.index)
+    mode: Mode = "preferred" if weaker else _stricter(place, found.keys)
     found = found._replace(keys=msgspec.structs.replace(found.keys, mode=mode))
     return _under(place, _backend(place, found.keys, weaker=weaker), found)
 
@@ -112,7 +112,7 @@ def strengthen(place: Keyplace, vault: Vault) -> Vault | None:
     The data stays as it is, the identity is a new one, and `vault` is closed. A power cut leaves the keys where they
     were, or in the TPM.
     """
-    keys = vault.keystore
+    keys = msgspec.structs.replace(vault.keystore, mode=_stricter(place, vault.keystore))
     if keys.kind == "tpm" or keys.mode == "off" or (tpm := place.backends.tpm()) is None:
         return None
     place.note.note("keys.move", {"was": keys.kind})
@@ -122,6 +122,10 @@ def strengthen(place: Keyplace, vault: Vault) -> Vault | None:
     for name in _WEAKER:
         remove_synced(place.directory / name)
     return moved
+
+
+def _stricter(place: Keyplace, keys: Keystore) -> Mode:
+    return max(keys.mode, place.config.tpm, key=_STRICTNESS.index)
 
 
 def entrust(vault: Vault, public: ec.EllipticCurvePublicKey) -> None:

@@ -14,13 +14,13 @@ import msgspec
 
 from edged import __version__
 from edged.errors import DeadlineExceeded, Unreachable
-from edged.mcp.client import CallResult, Client, Incoming, Progress, call_result, progress_of
+from edged.mcp.client import Caller, Client, Incoming, Progress, progress_of
 
 _BUFFER_BYTES: Final = 1 << 20
 _CONNECT_TIMEOUT_S: Final = 5.0
 
 
-class UnixClient:
+class UnixClient(Caller):
     """Connects when it is made; raises Unreachable when nobody listens at `path`."""
 
     def __init__(self, path: Path | str, name: str = "edged-cli") -> None:
@@ -35,51 +35,20 @@ class UnixClient:
             self._sock.close()
             raise Unreachable(f"cannot reach the daemon at {path}: {exc.strerror or exc}") from exc
 
-    def __enter__(self) -> UnixClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Hang up."""
         self._sock.close()
-
-    def call_tool(
-        self,
-        name: str,
-        arguments: Mapping[str, object] | None = None,
-        timeout_s: float = 30.0,
-        on_progress: Callable[[Progress], None] | None = None,
-    ) -> CallResult:
-        """Call a tool; bytes in the arguments become base64, what it refuses is a result with `is_error`."""
-        params = {"name": name, "arguments": arguments or {}}
-        return call_result(self.request("tools/call", params, timeout_s=timeout_s, on_progress=on_progress))
-
-    def list_tools(self, timeout_s: float = 30.0) -> list[dict[str, Any]]:
-        """Every tool this peer may call, over all pages."""
-        tools: list[dict[str, Any]] = []
-        params: dict[str, object] = {}
-        while True:
-            page = self.request("tools/list", params, timeout_s=timeout_s)
-            tools += page["tools"]
-            if (cursor := page.get("nextCursor")) is None:
-                return tools
-            params = {"cursor": cursor}
 
     def request(
         self,
         method: str,
         params: Mapping[str, object] | None = None,
+        *,
         fds: Sequence[int] = (),
         timeout_s: float = 30.0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> dict[str, Any]:
-        """Send a request, with file descriptors beside it, and return its result.
-
-        Raises RpcError where the server answers with an error, DeadlineExceeded when it does not answer in
-        `timeout_s` (the request is cancelled), Unreachable when it goes away.
-        """
+        """See Caller; file descriptors may go beside it."""
         deadline = time.monotonic() + timeout_s
         request_id, message = self._client.request(method, params or {}, progress=on_progress is not None)
         try:

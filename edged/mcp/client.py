@@ -5,8 +5,9 @@ Pure. Speaks the stateless era alone, so there is nothing to agree on first. For
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import msgspec
 import pybase64
@@ -72,15 +73,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Client:
-    """Numbers requests and puts the envelope on them."""
+    """Numbers requests, from `first_id` + 1, and puts the envelope on them."""
 
-    def __init__(self, name: str, version: str) -> None:
+    def __init__(self, name: str, version: str, first_id: int = 0) -> None:
         self._meta = {
             VERSION_KEY: REVISION.version,
             CLIENT_KEY: {"name": name, "version": version},
             CAPABILITIES_KEY: {},
         }
-        self._last_id = 0
+        self._last_id = first_id
 
     def request(
         self, method: str, params: Mapping[str, object], *, progress: bool = False
@@ -107,6 +108,57 @@ class Client:
     def receive(self, message: bytes) -> Incoming:
         """Read a message of the server's; raises msgspec.DecodeError for what is none."""
         return _decode(message)
+
+
+class Caller(ABC):
+    """A blocking client: one request at a time. Hangs up at the end of a `with`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Hang up."""
+
+    @abstractmethod
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> dict[str, Any]:
+        """Send a request and return its result.
+
+        Raises RpcError where the server answers with an error, DeadlineExceeded when it does not answer in
+        `timeout_s` (the request is cancelled), Unreachable when it goes away.
+        """
+
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout_s: float = 30.0,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> CallResult:
+        """Call a tool; bytes in the arguments become base64, what it refuses is a result with `is_error`."""
+        params = {"name": name, "arguments": arguments or {}}
+        return call_result(self.request("tools/call", params, timeout_s=timeout_s, on_progress=on_progress))
+
+    def list_tools(self, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+        """Every tool this peer may call, over all pages."""
+        tools: list[dict[str, Any]] = []
+        params: dict[str, object] = {}
+        while True:
+            page = self.request("tools/list", params, timeout_s=timeout_s)
+            tools += page["tools"]
+            if (cursor := page.get("nextCursor")) is None:
+                return tools
+            params = {"cursor": cursor}
 
 
 def progress_of(message: Incoming, request_id: int) -> Progress | None:

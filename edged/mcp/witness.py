@@ -5,10 +5,11 @@ Pure.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from edged.mcp.asking import InputRequired
 from edged.mcp.content import ToolResult
@@ -43,7 +44,7 @@ def witnessed(
         await witness.act(call.principal, what, arguments, frees=frees)
         outcome = await _told(witness, what, call, lambda: handler(call, arguments))
         if isinstance(outcome, Job):
-            return dataclasses.replace(outcome, run=partial(_run, witness, what, outcome))
+            return replace(outcome, run=partial(_run, witness, what, outcome))
         return outcome
 
     return run

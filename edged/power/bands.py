@@ -8,12 +8,14 @@ import msgspec
 
 from edged.limits import UNCONSTRAINED, Limits
 
-Cause = Literal["heat", "battery", "supply", "memory", "throttling"]
+Cause = Literal["heat", "battery", "endurance", "supply", "memory", "throttling"]
 
 DWELL_S = 60.0
 """How long a reading must stay beyond `leave` before its band is left."""
 SILENT_SAMPLES = 3
 """A required reading that is unknown so often in a row counts one band hotter."""
+BLIND_DUTY = 0.25
+"""Share of the CPU while a required reading is silent: nobody sees what the work does to the board."""
 CHEAPEST = 9
 """A variant floor that leaves the cheapest of any ladder."""
 
@@ -40,6 +42,11 @@ class Rule(NamedTuple):
     """Whether silence counts against it once it was heard."""
     unit: str = ""
 
+    @property
+    def throttle_c(self) -> float:
+        """Of a heat rule: where the board slows itself down."""
+        return self.steps[0].enter + HEAT_BELOW_THROTTLE_C[0][0]
+
 
 Trigger = tuple[float, float]
 """Enter and leave."""
@@ -51,8 +58,11 @@ def steps(names: tuple[str, str, str], *triggers: Trigger) -> tuple[Step, ...]:
 
 
 HEAT = ("warm", "hot", "critical")
-HEAT_BELOW_THROTTLE_C: tuple[Trigger, Trigger, Trigger] = ((12, 17), (6, 11), (1, 7))
-"""A Pi 4, which throttles at 80 °C, is warm at 68 °C until 63, hot at 74 until 69, critical at 79 until 73."""
+HEAT_BELOW_THROTTLE_C: tuple[Trigger, Trigger, Trigger] = ((12, 17), (6, 11), (-1, 4))
+"""A Pi 4, which throttles at 80 °C, is warm at 68 °C until 63, hot at 74 until 69, critical at 81 until 76.
+
+Below the throttling point the share of the CPU does the work (`shaping`); critical is what that did not prevent.
+"""
 BATTERY = steps(("saving", "low", "critical"), (50, 55), (20, 25), (10, 15))
 MEMORY_FREE = steps(("tight", "short", "starved"), (12, 17), (7, 11), (4, 7))
 """Percent of RAM still available (MemAvailable)."""
@@ -82,13 +92,12 @@ COMMON: tuple[Rule, ...] = (
 ALLOWED: dict[Cause, tuple[Limits, ...]] = {
     "heat": (
         UNCONSTRAINED,
-        Limits(concurrency=16, variant_floor=1, telemetry_interval_s=20.0),
+        Limits(concurrency=16, telemetry_interval_s=20.0),
         Limits(
-            concurrency=4, rate_hz=5.0, variant_floor=2, priority_floor=3, threads_max=1,
-            telemetry_interval_s=60.0, updates_allowed=False,
+            concurrency=8, variant_floor=1, threads_max=1, telemetry_interval_s=60.0, updates_allowed=False,
         ),
         Limits(
-            concurrency=1, rate_hz=1.0, variant_floor=CHEAPEST, priority_floor=6, threads_max=1,
+            concurrency=1, duty=0.05, variant_floor=CHEAPEST, priority_floor=6, threads_max=1,
             telemetry_interval_s=60.0, updates_allowed=False,
         ),
     ),
@@ -96,12 +105,23 @@ ALLOWED: dict[Cause, tuple[Limits, ...]] = {
         UNCONSTRAINED,
         Limits(concurrency=16, variant_floor=1, threads_max=1, telemetry_interval_s=60.0),
         Limits(
-            concurrency=4, rate_hz=2.0, variant_floor=2, priority_floor=3, threads_max=1,
+            concurrency=4, duty=0.25, variant_floor=2, priority_floor=3, threads_max=1,
             telemetry_interval_s=300.0, updates_allowed=False,
         ),
         Limits(
-            concurrency=1, rate_hz=0.5, variant_floor=CHEAPEST, priority_floor=9, threads_max=1,
+            concurrency=1, rate_hz=0.5, duty=0.05, variant_floor=CHEAPEST, priority_floor=9, threads_max=1,
             telemetry_interval_s=900.0, updates_allowed=False,
+        ),
+    ),
+    "endurance": (  # how much is done is shaped; these are about what each answer costs
+        UNCONSTRAINED,
+        Limits(concurrency=16, threads_max=1, telemetry_interval_s=60.0),
+        Limits(
+            concurrency=16, variant_floor=1, threads_max=1, telemetry_interval_s=300.0, updates_allowed=False,
+        ),
+        Limits(
+            concurrency=8, variant_floor=CHEAPEST, threads_max=1, telemetry_interval_s=900.0,
+            updates_allowed=False,
         ),
     ),
     "supply": (  # what browns out is the peak, and a card written to at that moment is lost
@@ -132,11 +152,13 @@ ALLOWED: dict[Cause, tuple[Limits, ...]] = {
 def tightest(limits: list[Limits]) -> Limits:
     """Every field as the strictest of them has it; words and band as in the first."""
     rates = [one.rate_hz for one in limits if one.rate_hz is not None]
+    duties = [one.duty for one in limits if one.duty is not None]
     threads = [one.threads_max for one in limits if one.threads_max is not None]
     return msgspec.structs.replace(
         limits[0],
         concurrency=min(one.concurrency for one in limits),
         rate_hz=min(rates, default=None),
+        duty=min(duties, default=None),
         variant_floor=max(one.variant_floor for one in limits),
         priority_floor=max(one.priority_floor for one in limits),
         telemetry_interval_s=max(one.telemetry_interval_s for one in limits),

@@ -18,6 +18,8 @@ FORGET_S = 1200.0
 STEP_S = 4.0
 """Between two points of the fit."""
 POINTS_MIN = 30
+STEER_POINTS_MIN = 12
+"""Enough to steer by for some seconds ahead, where every look corrects the one before."""
 LOAD_SPAN = 0.2
 """So much difference in load must have been seen before anything is said."""
 FAST_S = (5.0, 8.0, 13.0)
@@ -25,7 +27,10 @@ SLOW_S = (60.0, 100.0, 160.0, 250.0, 400.0, 650.0)
 """Time constants of die and board to choose from: a Pi 4 has about 8 and 155 s, a heat sink makes it more."""
 SPREAD_MAX = (900.0, 100.0, 400.0, 400.0)
 """What the four terms may be off by at first, squared, K²."""
+RESIDUAL_S = 8.0
 HORIZON_S = 3600.0
+HEATS_K = 1.0
+"""Where full load heats it by less, the load is not what it follows."""
 MAY_NOT_K = 1.0
 """An end this close to the trip is "may not trip": the error of the model is of that size."""
 BATTERY_WINDOW_S = 1800.0
@@ -64,6 +69,7 @@ class HeatModel:
         seconds = 0.0 if self._last_s is None else now - self._last_s
         for fit in self._bank:
             fit.follow(load, seconds, start=self._last_s is None)
+            fit.correct(celsius, seconds)
         self._last_s, self.celsius = now, celsius
         self._loads = min(self._loads[0], load), max(self._loads[1], load)
         if now - self._learned_s >= STEP_S:
@@ -76,7 +82,24 @@ class HeatModel:
     @property
     def ready(self) -> bool:
         """Whether it has seen enough, and enough of a difference in load, to tell."""
-        return self._points >= POINTS_MIN and self._loads[1] - self._loads[0] >= LOAD_SPAN
+        return self._points >= POINTS_MIN and self._varied
+
+    @property
+    def _varied(self) -> bool:
+        return self._loads[1] - self._loads[0] >= LOAD_SPAN
+
+    def most(self, limit_c: float, seconds: float) -> float | None:
+        """The steady load that leads to `limit_c` in so long, unbounded; None where load hardly heats it."""
+        if self._points < STEER_POINTS_MIN or not self._varied:
+            return None
+        best = self._best()
+        idle_c, full_c = (best.at(seconds, load)[0] for load in (0.0, 1.0))
+        return (limit_c - idle_c) / (full_c - idle_c) if full_c - idle_c >= HEATS_K else None
+
+    @property
+    def error_k(self) -> float:
+        """What it lately mispredicted from one look to the next, root of the mean square."""
+        return sqrt(self._best().cost)
 
     def end_c(self, load: float) -> float | None:
         """Where it settles at this load, °C."""
@@ -125,6 +148,12 @@ class _Fit:
             self._x[index] = keep * self._x[index] + (1 - keep) * load
         self._x[3] *= exp(-seconds / self._taus[1])
 
+    def correct(self, celsius: float, seconds: float) -> None:
+        """Note by how much it is off now, smoothed: what it predicts is off by as much."""
+        self._residual += (1 - exp(-seconds / RESIDUAL_S)) * (
+            celsius - self._predict(self._x) - self._residual
+        )
+
     def learn(self, celsius: float, forget: float) -> None:
         """One step of recursive least squares with forgetting."""
         x, spread = self._x, self._spread
@@ -136,7 +165,6 @@ class _Fit:
             [(spread[i][j] - gains[i] * gains[j] / scale) / forget for j in range(4)] for i in range(4)
         ]
         self._bound()
-        self._residual += 0.2 * (celsius - self._predict(x) - self._residual)
         self._squares = forget * self._squares + error * error * forget / scale
         self._weights = forget * self._weights + 1.0
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from edged.limits import UNCONSTRAINED, Limits
-from edged.power.bands import ALLOWED, DWELL_S, SILENT_SAMPLES, Rule, Step, tightest
+from edged.power.bands import ALLOWED, BLIND_DUTY, DWELL_S, SILENT_SAMPLES, Rule, Step, tightest
 from edged.power.readings import Reading, Sample
 
 
@@ -41,11 +41,19 @@ NOTHING: State = {}
 
 
 def step(
-    rules: Sequence[Rule], state: State, readings: Sample, now: float, dwell_s: float = DWELL_S
+    rules: Sequence[Rule],
+    state: State,
+    readings: Sample,
+    now: float,
+    dwell_s: float = DWELL_S,
+    shaped: Sequence[Limits] = (),
 ) -> tuple[State, Limits]:
-    """The next state and what may run now; `now` in seconds, never less than at the call before."""
+    """The next state and what may run now; `now` in seconds, never less than at the call before.
+
+    `shaped` is what the forecasts ask for beside the bands.
+    """
     after: dict[str, Watch] = {}
-    active: list[Limits] = []
+    active = list(shaped)
     for rule in rules:
         before = state.get(rule.reading) or Watch((Latch(),) * len(rule.steps))
         watch = _watch(rule, before, readings.get(rule.reading), now, dwell_s)
@@ -120,7 +128,10 @@ def _allowed(rule: Rule, watch: Watch) -> Limits | None:
     each, latch = next(
         pair for pair in zip(rule.steps, watch.latches, strict=True) if pair[0].level == reached
     )
-    return _with_words(ALLOWED[rule.cause][reached], rule, each, latch, blind=watch.blind.on)
+    allowed = ALLOWED[rule.cause][reached]
+    if watch.blind.on:
+        allowed = msgspec.structs.replace(allowed, duty=min(BLIND_DUTY, allowed.duty or BLIND_DUTY))
+    return _with_words(allowed, rule, each, latch, blind=watch.blind.on)
 
 
 def _with_words(allowed: Limits, rule: Rule, each: Step, latch: Latch, *, blind: bool) -> Limits:
@@ -137,6 +148,6 @@ def _with_words(allowed: Limits, rule: Rule, each: Step, latch: Latch, *, blind:
 
 
 def _severity(limits: Limits) -> tuple[int, int, float, int]:
-    """The strictest first: it gives the words."""
+    """The strictest first: it gives the words. The share of the CPU, which moves at every look, has no say in that."""
     rate = limits.rate_hz if limits.rate_hz is not None else float("inf")
     return -limits.priority_floor, limits.concurrency, rate, -limits.variant_floor

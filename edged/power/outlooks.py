@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp
 
-from edged.power.bands import HEAT_BELOW_THROTTLE_C, Rule
+from edged.power.bands import Rule
 from edged.power.forecast import NOT_YET, BatteryModel, HeatModel, Outlook
 from edged.power.readings import Sample, value
 
@@ -38,6 +38,11 @@ class Outlooks:
             if rule.cause == "heat" and rule.required:
                 self._follow_heat(rule, value(sample, rule.reading), share, now)
 
+    def model(self, reading: str) -> HeatModel | None:
+        """The one that follows this sensor."""
+        found = self._heat.get(reading)
+        return found[0] if found is not None else None
+
     def to_throttle(self) -> Outlook:
         """The soonest of all sensors."""
         said = [model.to(throttle_c, self._load) for model, throttle_c in self._heat.values()]
@@ -52,7 +57,7 @@ class Outlooks:
 
     def _follow_heat(self, rule: Rule, celsius: float | None, load: float, now: float) -> None:
         if rule.reading not in self._heat and len(self._heat) < MODELS_MAX:
-            self._heat[rule.reading] = HeatModel(), rule.steps[0].enter + HEAT_BELOW_THROTTLE_C[0][0]
+            self._heat[rule.reading] = HeatModel(), rule.throttle_c
         if celsius is not None and rule.reading in self._heat:
             self._heat[rule.reading][0].look(now, celsius, load)
 

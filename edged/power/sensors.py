@@ -43,8 +43,9 @@ class Psutil:
         """Without `board` only what is the process's and the machine's, for a board that lies in files."""
         self._disk, self._board = disk, board
         self._psutil: Any = None
+        self._own: tuple[float, float] | None = None
 
-    def read(self, now: float) -> list[Raw]:  # noqa: ARG002 - what every source takes
+    def read(self, now: float) -> list[Raw]:
         """All of it now; imports psutil at the first."""
         if self._psutil is None:
             import psutil  # noqa: PLC0415 - 2 MB and 25 ms that belong into the sampling thread
@@ -52,7 +53,7 @@ class Psutil:
             self._psutil = psutil
             self._process = psutil.Process()
             psutil.cpu_percent()  # from here on it tells the load since the call before
-        looks = [self._cpu, self._memory, self._storage]
+        looks = [self._cpu, lambda: self._process_share(now), self._memory, self._storage]
         if self._board:
             looks += [self._heat, self._battery]
         return [raw for look in looks for raw in _known(look)]
@@ -84,6 +85,14 @@ class Psutil:
         yield Raw("cpu.load", round(self._psutil.getloadavg()[0], 2), "", "psutil.getloadavg")
         if (frequency := self._psutil.cpu_freq()) is not None:
             yield Raw("cpu.frequency", frequency.current, "MHz", "psutil.cpu_freq")
+
+    def _process_share(self, now: float) -> Iterable[Raw]:
+        """`cpu.own`: what this process took of all CPUs since the look before."""
+        took = self._process.cpu_times()
+        before, self._own = self._own, (now, took.user + took.system)
+        if before is not None and now > before[0]:
+            share = (self._own[1] - before[1]) / (now - before[0]) / self._psutil.cpu_count()
+            yield Raw("cpu.own", round(100 * share, 1), "%", "psutil.Process.cpu_times")
 
     def _memory(self) -> Iterable[Raw]:
         memory = self._psutil.virtual_memory()

@@ -13,13 +13,15 @@ import msgspec
 from edged.limits import UNCONSTRAINED, Limits
 from edged.power import boards
 from edged.power.bands import Rule
-from edged.power.boards import Library, Match
+from edged.power.boards import Board, Library, Match
 from edged.power.calm import calm
 from edged.power.config import PowerConfig
+from edged.power.endurance import Draw, Endurance
 from edged.power.forecast import Outlook
-from edged.power.governor import NOTHING, State, bands, step
+from edged.power.governor import bands
 from edged.power.ledger import Ledger
-from edged.power.outlooks import Outlooks
+from edged.power.policy import Policy
+from edged.power.poweroff import PoweredOff, PowerOff
 from edged.power.readings import Reading, Sample, value
 from edged.power.sampler import Bell, Sampler
 from edged.tasks import Latest
@@ -27,6 +29,7 @@ from edged.tasks import Latest
 LOG = logging.getLogger(__name__)
 
 CHANGES_KEPT = 64
+EVENTS_SHOWN = 8
 
 
 class Change(NamedTuple):
@@ -36,6 +39,18 @@ class Change(NamedTuple):
     """Seconds, monotonic."""
     before: Limits
     after: Limits
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the limits, as it is told."""
+
+    ago_s: float
+    before: str
+    """The band."""
+    after: str
+    cause: str
+    """What decided; empty where nothing does any more."""
+    reason: str
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +73,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """When the hottest part of the board reaches its throttling point at the load of the last half minute."""
     to_empty: Outlook
     """When the battery is empty, at the pace of the last half hour."""
+    recent: list[Event]
+    """The last changes of the limits, newest first."""
     unknown: list[str]
     """Readings that were there once or should be, and are not; with why."""
 
@@ -75,13 +92,18 @@ class Power:
         *,
         bell: Bell | None = None,
         on_change: Callable[[Change], None] | None = None,
+        on_poweroff: Callable[[PoweredOff], None] = lambda _: None,
     ) -> None:
         self._config, self._known, self._match = config, known, match
         self._sampler, self._limits, self._on_change = sampler, limits, on_change
         self._bell = bell or Bell()
         self._ledger = Ledger([o.gauge for o in known.overlays.values() if o.gauge is not None])
-        self._outlook = Outlooks()
-        self._state: State = NOTHING
+        self._policy = Policy(config.dwell_s, _endurance(config, match.board))
+        self._poweroff = (
+            PowerOff(config.poweroff_command, config.poweroff_at_pct, on_poweroff)
+            if config.poweroff
+            else None
+        )
         self._rules: Sequence[Rule] = ()
         self._governs: frozenset[str] = frozenset()
         self._looked_at_s: float | None = None
@@ -105,9 +127,10 @@ class Power:
         self._looked_at_s = now
         self.sample = self._marked(self._ledger.update(raws, now))
         self._find_rules()
-        self._outlook.look(self._rules, self.sample, now)
-        self._state, decided = step(self._rules, self._state, self.sample, now, self._config.dwell_s)
+        decided = self._policy.decide(self._rules, self.sample, now)
         self._adopt(decided if self._config.govern else UNCONSTRAINED, now)
+        if self._poweroff is not None:
+            await self._poweroff.look(self.sample, now)
         return self._limits.value
 
     def status(self) -> Status:
@@ -124,14 +147,30 @@ class Power:
             changes=self._count,
             undervoltage_events=None if events is None else int(events),
             looked_s_ago=None if self._looked_at_s is None else round(now - self._looked_at_s, 1),
-            to_throttle=self._outlook.to_throttle(),
-            to_empty=self._outlook.to_empty(),
+            to_throttle=self._policy.outlooks.to_throttle(),
+            to_empty=self._policy.outlooks.to_empty(),
+            recent=self.recent(),
             unknown=[*self._unknown(), *(f"source {name}: hangs" for name in sorted(self._sampler.hung))],
         )
 
     def bands(self) -> dict[str, str]:
         """The band of each cause that is in one, whichever of them decides."""
-        return bands(self._rules, self._state)
+        return bands(self._rules, self._policy.state)
+
+    def recent(self) -> list[Event]:
+        """The last changes of the limits, newest first."""
+        now = monotonic()
+        newest = list(reversed(self.changes))[:EVENTS_SHOWN]
+        return [
+            Event(
+                ago_s=round(now - change.at_s, 1),
+                before=change.before.band,
+                after=change.after.band,
+                cause=change.after.cause,
+                reason=change.after.reason,
+            )
+            for change in newest
+        ]
 
     def close(self) -> None:
         """End the thread and let go of the sensors."""
@@ -162,13 +201,20 @@ class Power:
             self._rules = boards.rules(self._match.board, self.sample)
 
     def _interval_s(self) -> float:
-        waits = calm(self._rules, self._state, self.sample)
-        return self._config.calm_interval_s if waits else self._config.sample_interval_s
+        config = self._config
+        if calm(self._rules, self._policy.state, self.sample):
+            return config.calm_interval_s
+        limited = self._limits.value != UNCONSTRAINED
+        return config.sample_interval_s if limited else min(config.calm_interval_s, config.near_interval_s)
 
     def _adopt(self, limits: Limits, now: float) -> None:
-        """Hand on what changed, once, with one line in the log."""
+        """Hand on what changed, once, with one line in the log.
+
+        The share of the CPU moves at every look while it is shaped: that alone is no change to tell of.
+        """
         before = self._limits.value
-        if limits == before:
+        self._limits.set(limits)
+        if msgspec.structs.replace(limits, duty=before.duty) == before:
             return
         if (limits.band, limits.cause) != (before.band, before.cause):
             self._since_s = now
@@ -182,6 +228,14 @@ class Power:
             limits.cause,
             limits.reason,
         )
-        self._limits.set(limits)
         if self._on_change is not None:
             self._on_change(change)
+
+
+def _endurance(config: PowerConfig, board: Board) -> Endurance | None:
+    if config.endurance_h is None:
+        return None
+    idle, load = board.electric.idle_w, board.electric.load_w
+    if idle is None or load is None or load.value <= idle.value:
+        return Endurance(config.endurance_h)
+    return Endurance(config.endurance_h, Draw(idle.value, load.value))

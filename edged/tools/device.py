@@ -18,6 +18,7 @@ from edged.mcp.catalog import Annotations, Call, Tier, Tool, ToolResult
 from edged.power.readings import Readings
 from edged.power.service import Power
 from edged.power.service import Status as PowerStatus
+from edged.tools.keys import KeysState
 
 READ_ONLY = Annotations(read_only=True, destructive=False, idempotent=True)
 
@@ -88,6 +89,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     power: PowerStatus
     engine: Engine | None
     models: list[ModelStatus]
+    keys: KeysState
     network: str
     """Connected to which broker, not connected and why, or that there are no brokers."""
 
@@ -97,6 +99,7 @@ def tools(
     power: Power,
     engine: Callable[[], Engine | None],
     models: Callable[[], list[ModelStatus]],
+    keys: Callable[[], KeysState],
     network: Callable[[], str],
 ) -> list[Tool]:
     """The tools; each argument is asked at every call."""
@@ -115,6 +118,7 @@ def tools(
             power=power.status(),
             engine=engine(),
             models=models(),
+            keys=keys(),
             network=network(),
         )
         return ToolResult(structured=found, text=describe(found))

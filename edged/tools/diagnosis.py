@@ -107,7 +107,8 @@ def usual(models: Sequence[ModelDocument], most: int) -> list[str]:
 def _limits(device: DeviceDocument) -> Iterator[Finding]:
     limits = device.limits
     if limits != UNCONSTRAINED:
-        yield Finding(f"The device holds work back: {limits.reason}.", DEVICE)
+        share = "" if limits.duty is None else f"; inference may take {limits.duty:.0%} of the CPU's time"
+        yield Finding(f"The device holds work back: {limits.reason}{share}.", DEVICE)
 
 
 def _engine(device: DeviceDocument) -> Iterator[Finding]:

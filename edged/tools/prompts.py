@@ -18,6 +18,7 @@ from edged.tools.diagnosis import Figures, Finding
 from edged.tools.documents import ModelDocument
 from edged.tools.uris import DEVICE, JSON, METRICS, NETWORK
 from edged.tools.view import View
+from edged.tools.why import figures_of
 
 MAX_FINDINGS: Final = 6
 """What a small model can weigh at once; the rest is behind the links."""
@@ -110,20 +111,12 @@ class Prompts:
 
     def _diagnose(self, what: Diagnosis, call: Call, given: Mapping[str, str]) -> list[PromptMessage]:
         name = given.get("model")
-        models = [self._view.model(one) for one in ([name] if name else sorted(self._view.models))]
-        metrics = self._view.metrics()
-        figures = Figures(
-            self._view.device(),
-            models,
-            metrics.memory_bytes,
-            metrics.memory_budget_bytes,
-            self._view.network().troubles,
-        )
+        figures = figures_of(self._view, name)
         findings = what.look(figures)
         links = dict.fromkeys(finding.uri for finding in findings[:MAX_FINDINGS])
         walk = Walk(
             job=what.job.format(whom=name or "this device"),
-            known=_known(findings, models),
+            known=_known(findings, figures.models),
             steps=[*what.steps, what.operators if call.principal.tier >= Tier.OPERATOR else what.others],
             next=what.next,
             links=list(dict.fromkeys([*links, *what.links])),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from edged.inference.models.library import Library
 from edged.mcp.catalog import Catalog
 from edged.tasks import OneThread
+from edged.tools import why
 from edged.tools.documents import ConfigDocument
 from edged.tools.inventory import Followed, Installed, Inventory
 from edged.tools.models import Models
@@ -32,7 +33,7 @@ class Showing:
         self._inventory = inventory = Inventory(library, disk)
         view = View(rooms, inventory)
         self._resources = Resources(catalog, view, inventory, config)
-        catalog.put(*Prompts(view).offers())
+        catalog.put(*Prompts(view).offers(), why.tool(view, rooms.events))
         self.ticker = Ticker(self._resources.pulse, catalog.updated)
         catalog.on_watch(self.ticker.watch)
         self.on_refresh: Callable[[], None] = lambda: None

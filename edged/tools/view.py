@@ -6,7 +6,7 @@ Nothing here waits: what lies on disk is in the `Inventory`.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from edged.errors import NotFound
 from edged.inference import stats
 from edged.inference.manifest import Manifest
 from edged.limits import Limits
+from edged.power.service import Event
 from edged.tools import board
 from edged.tools.device import Engine
 from edged.tools.documents import (
@@ -48,6 +49,8 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     sample: Callable[[], Sample]
     """What was read of the board."""
     network: Callable[[], NetworkDocument]
+    events: Callable[[], Sequence[Event]] = lambda: ()
+    """The last changes of the limits, newest first."""
 
 
 class View:

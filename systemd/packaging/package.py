@@ -25,6 +25,8 @@ def lay_out(checkout: Path, stage: Path) -> None:
     _place(source / "edged.toml", stage / "etc/edged/edged.toml")
     documents = stage / "usr/share/doc/edged"
     _place(source / "RECOVERY.md", documents / "RECOVERY.md")
+    for file in sorted((source / "mosquitto").iterdir()):
+        _place(file, documents / "mosquitto" / file.name)
     _place(checkout / "systemd/packaging/copyright", documents / "copyright")
     if (checkout / "CHANGELOG.md").exists():
         (documents / "changelog.gz").write_bytes(

@@ -21,9 +21,10 @@ import msgspec
 from edged.limits import Limits
 from edged.power import boards, hardware
 from edged.power.bands import Rule
-from edged.power.governor import NOTHING, State, step
 from edged.power.ledger import Ledger
-from edged.power.readings import Sample, value
+from edged.power.policy import Policy
+from edged.power.readings import Raw, Sample, value
+from edged.power.shaping import LEAST
 from edged.power.sources.hwmon import Hwmon
 from edged.power.sources.pressure import Pressure
 from edged.power.sources.source import Source
@@ -36,6 +37,7 @@ from tests.rig.board_trees import MAX17040, PSI, TREES, hwmon, pressure, supply
 LOOKS = 180
 DWELL_S = 60.0
 LIES = ("", "nonsense\n", "-274000\n", "999999\n", "0\n", "nan\n", "85000\n", "\x00\xff\n")
+WORDS = {"reason", "band", "cause"}
 EVENTS = ("vanish", "freeze", "lie", "spike", "none")
 BATTERIES = {
     "none": {},
@@ -130,13 +132,16 @@ def _decide(
     sources: Sequence[Source],
     attributes: Sequence[Attribute],
 ) -> tuple[list[Look], Sequence[Rule]]:
-    ledger, state, now = Ledger(), NOTHING, dice.uniform(0, 1e6)
+    ledger, policy, now = Ledger(), Policy(DWELL_S), dice.uniform(0, 1e6)
     rules: Sequence[Rule] = ()
     looks = []
+    busy = 5.0
     for _ in range(LOOKS):
-        sample = ledger.update([raw for source in sources for raw in source.read(now)], now)
+        busy = dice.choice((busy, busy, busy, dice.uniform(0, 100)))
+        reads = [raw for source in sources for raw in source.read(now)]
+        sample = ledger.update([*reads, Raw("cpu.busy", busy, "%", "campaign")], now)
         rules = rules or boards.rules(profile, sample)
-        state, limits = step(rules, state, sample, now, DWELL_S)
+        limits = policy.decide(rules, sample, now)
         looks.append(Look(now, sample, limits))
         now += dice.choice((2.0, 2.0, 2.0, 5.0))
         for attribute in attributes:
@@ -151,7 +156,10 @@ def check(looks: Sequence[Look], rules: Sequence[Rule]) -> None:
         for rule in rules:
             histories[rule.reading].append((look.now, value(look.sample, rule.reading)))
         levels = [board_oracle.level(rule, histories[rule.reading], DWELL_S) for rule in rules]
-        due = board_oracle.limits(rules, levels)
+        blind = any(
+            rule.required and board_oracle.is_blind(histories[rule.reading], DWELL_S) for rule in rules
+        )
+        due = board_oracle.limits(rules, levels, blind=blind)
         for problem in _differences(look, due, rules, levels):
             raise Wrong(f"at {look.now:.1f}: {problem}")
     for problem in _of_the_whole(looks, rules):
@@ -159,16 +167,16 @@ def check(looks: Sequence[Look], rules: Sequence[Rule]) -> None:
 
 
 def _differences(look: Look, due: Limits, rules: Sequence[Rule], levels: Sequence[int]) -> Iterator[str]:
-    words = {"reason", "band", "cause"}
-    for name in set(Limits.__struct_fields__) - words:
+    for name in set(Limits.__struct_fields__) - WORDS - {"duty"}:
         if getattr(look.limits, name) != getattr(due, name):
             active = [(rule.reading, at) for rule, at in zip(rules, levels, strict=True) if at]
             yield f"{name} is {getattr(look.limits, name)}, due {getattr(due, name)} by {active}"
+    yield from _of_the_share(look.limits.duty, due.duty)
     named = [rule for rule in rules if rule.reading in look.limits.reason]
     if any(levels):
         if not any(rule.cause == look.limits.cause for rule in named):
             yield f"the reason names no reading of its cause: {look.limits}"
-    elif look.limits != due:
+    elif look.limits.duty is None and look.limits != due:
         yield f"limited by nothing: {look.limits}"
     for key, reading in look.sample.items():
         if reading.value is None and not reading.source:
@@ -177,17 +185,28 @@ def _differences(look: Look, due: Limits, rules: Sequence[Rule], levels: Sequenc
             yield f"{key} believed {reading.value}"
 
 
+def _of_the_share(duty: float | None, due: float | None) -> Iterator[str]:
+    """The forecasts may ask for less than the bands, never for more."""
+    if due is not None and (duty is None or duty > due):
+        yield f"duty is {duty}, due {due} at most"
+    if duty is not None and not LEAST <= duty <= 1.0:
+        yield f"duty is {duty}"
+
+
 def _of_the_whole(looks: Sequence[Look], rules: Sequence[Rule]) -> Iterator[str]:
     """Replay gives the same, and the limits do not flap: eased no more than once a dwell and rule."""
-    state: State = NOTHING
+    policy = Policy(DWELL_S)
     for look in looks:
-        state, again = step(rules, state, look.sample, look.now, DWELL_S)
+        again = policy.decide(rules, look.sample, look.now)
         if again != look.limits:
             yield f"replay differs at {look.now:.1f}: {again} and {look.limits}"
+    dwells = (looks[-1].now - looks[0].now) / DWELL_S + 1
     eased = sum(after.limits.concurrency > before.limits.concurrency for before, after in pairwise(looks))
-    allowed = len(rules) * ((looks[-1].now - looks[0].now) / DWELL_S + 1)
-    if eased > allowed:
-        yield f"eased {eased} times, {allowed:.0f} possible with the dwell"
+    if eased > len(rules) * dwells:
+        yield f"eased {eased} times, {len(rules) * dwells:.0f} possible with the dwell"
+    freed = sum(a.limits.duty is not None and b.limits.duty is None for a, b in pairwise(looks))
+    if freed > (len(rules) + 1) * dwells:
+        yield f"the share was lifted {freed} times"
 
 
 def run(seed: int) -> str | None:

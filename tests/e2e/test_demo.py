@@ -37,6 +37,8 @@ def test_the_demo_answers_its_questions_and_ends_by_itself(models: Path, tmp_pat
     assert "0 1 2 3 4 5 6 7 8 9" in done.stdout
     assert "'okay_nabu' heard" in done.stdout
     assert "not heard" in done.stdout
+    assert "Where is the face? (MQTT)" in done.stdout
+    assert done.stdout.count("a face at [180, 82, 274, 17") == 2
     assert '"mcpServers"' in done.stdout
     with Image.open(tmp_path / "face.png") as picture:
         assert picture.size == (512, 512)

@@ -176,7 +176,11 @@ def test_only_the_group_may_connect(box: Box) -> None:
 
 
 PROBE = """
-import errno, json, mmap, os, resource, socket, subprocess, sys
+import ctypes, errno, json, mmap, os, resource, socket, subprocess, sys, time
+
+def adjtimex():
+    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512)) < 0:
+        raise OSError(ctypes.get_errno(), "adjtimex")
 
 def attempt(action):
     try:
@@ -194,7 +198,10 @@ print(json.dumps({
     "limit a child": attempt(limit_a_child),
     "make a sealed file in memory": attempt(lambda: os.close(os.memfd_create("model", os.MFD_ALLOW_SEALING))),
     "map writable code": attempt(lambda: mmap.mmap(-1, 4096, prot=RWX)),
-    "open an Internet socket": attempt(lambda: socket.socket(socket.AF_INET)),
+    "open a socket to a broker": attempt(lambda: socket.socket(socket.AF_INET).close()),
+    "ask the kernel about its network": attempt(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
+    "ask whether the clock is set": attempt(adjtimex),
+    "set the clock": attempt(lambda: time.clock_settime(time.CLOCK_REALTIME, time.time())),
     "write state": attempt(lambda: open("/var/lib/edged/probe", "w")),
     "write cache": attempt(lambda: open("/var/cache/edged/probe", "w")),
     "write where all may": attempt(lambda: open("/opt/everyone/probe", "w")),
@@ -213,7 +220,10 @@ def test_the_sandbox_lets_the_daemon_do_its_work_and_nothing_else(box: Box) -> N
         "limit a child": "done",
         "make a sealed file in memory": "done",
         "map writable code": "EPERM",
-        "open an Internet socket": "EAFNOSUPPORT",
+        "open a socket to a broker": "done",
+        "ask the kernel about its network": "EAFNOSUPPORT",
+        "ask whether the clock is set": "done",
+        "set the clock": "EPERM",
         "write state": "done",
         "write cache": "done",
         "write where all may": "EROFS",

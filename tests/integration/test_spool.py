@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -264,6 +265,27 @@ def test_the_days_bytes_hold_telemetry_until_tomorrow_and_nothing_else(tmp_path:
     run_fast(main())
 
 
+def test_telemetry_that_overflows_while_it_is_held_is_reported_now_and_then_and_not_sample_by_sample(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with (
+            desk(tmp_path, daily_bytes=65_536, budget_bytes=262_144, compress_min_bytes=1 << 30) as d,
+            d.running(),
+        ):
+            for n in range(720):
+                await d.spool.put(record(f"t{n}", Kind.TELEMETRY, b'"%s"' % (b"x" * 2000)))
+                await asyncio.sleep(10)
+            await asyncio.sleep(700)
+            reports = [msgspec.json.decode(item.payload) for item in d.arrived if item.id.startswith("gap-")]
+            assert 5 <= len(reports) <= 13
+            assert sum(report["count"] for report in reports) == d.spool.status().lost["evicted"]
+            for before, after in pairwise(reports):
+                assert before["last_seq"] < after["first_seq"]
+
+    run_fast(main())
+
+
 def test_samples_travel_together_and_a_full_batch_does_not_wait(tmp_path: Path) -> None:
     async def main() -> None:
         async with desk(tmp_path, batch_s=60, batch_max=10) as d:
@@ -365,6 +387,20 @@ def test_72_hours_offline_with_100_000_records_keep_the_disk_bounded_and_lose_on
             await asyncio.sleep(0)
             assert d.left() == 0
         assert disk(tmp_path) < 3 * 1024 * 1024, "reserve, and free pages for the next time"
+
+    run_fast(main())
+
+
+@pytest.mark.parametrize("size", [20, 200, 800, 3000, 4100, 9000, 12500])
+def test_what_records_count_for_in_the_budget_is_what_they_take_on_the_disk(
+    tmp_path: Path, size: int
+) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as d:
+            await d.spool.put(*(record(f"alert-{n:013}", payload=b"x" * size) for n in range(2000)))
+            counted = d.spool.status().records[Kind.ALERT].size
+            await d.spool.close()
+            assert 0.9 < d.path.stat().st_size / counted < 1.1
 
     run_fast(main())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edged.limits import UNCONSTRAINED, Limits
-from edged.power.bands import ALLOWED, Rule
+from edged.power.bands import ALLOWED, BLIND_DUTY, Rule
 
 Moment = tuple[float, float | None]
 """When, and what the reading was."""
@@ -21,20 +21,23 @@ def level(rule: Rule, history: Sequence[Moment], dwell_s: float) -> int:
         entries = [i for i, (_, v) in enumerate(history) if v is not None and _bad(rule, v, band.enter)]
         if entries and not _calm_for(rule, history[entries[-1] + 1 :], band.leave, dwell_s):
             reached = max(reached, band.level)
-    if rule.required and _blind(history, dwell_s):
+    if rule.required and is_blind(history, dwell_s):
         harder = [band.level for band in rule.steps if band.level > reached]
         reached = min(harder, default=reached)
     return reached
 
 
-def limits(rules: Sequence[Rule], levels: Sequence[int]) -> Limits:
-    """The strictest in every field; words are left as they are by default."""
+def limits(rules: Sequence[Rule], levels: Sequence[int], *, blind: bool = False) -> Limits:
+    """The strictest in every field; words are left as they are by default. `blind` where a required reading is silent."""
     active = [ALLOWED[rule.cause][at] for rule, at in zip(rules, levels, strict=True) if at]
     rates = [one.rate_hz for one in active if one.rate_hz is not None]
+    duties = [one.duty for one in active if one.duty is not None]
+    duties += [BLIND_DUTY] if blind else []
     threads = [one.threads_max for one in active if one.threads_max is not None]
     return Limits(
         concurrency=min((one.concurrency for one in active), default=UNCONSTRAINED.concurrency),
         rate_hz=min(rates) if rates else None,
+        duty=min(duties) if duties else None,
         variant_floor=max((one.variant_floor for one in active), default=0),
         priority_floor=max((one.priority_floor for one in active), default=0),
         telemetry_interval_s=max((one.telemetry_interval_s for one in active), default=10.0),
@@ -59,7 +62,7 @@ def _calm_for(rule: Rule, history: Sequence[Moment], leave: float, dwell_s: floa
     return False
 
 
-def _blind(history: Sequence[Moment], dwell_s: float) -> bool:
+def is_blind(history: Sequence[Moment], dwell_s: float) -> bool:
     """Whether a required reading, heard before, was silent three times in a row and not heard for the dwell since."""
     heard = next((i for i, (_, reads) in enumerate(history) if reads is not None), len(history))
     runs = 0

@@ -63,9 +63,9 @@ class Ear:
         self._changed = asyncio.Event()
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     """Wait for something that tells nobody when it changes."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s):
         while not holds():  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.005)
 

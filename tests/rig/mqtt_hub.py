@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ class Hub:
         self.lines: list[Line] = []
         self.retained: dict[str, Publication] = {}
         self.seen: list[tuple[str, Publication]] = []
-        self._queue: deque[Callable[[], None]] = deque()
+        self._queue: deque[Callable[[], object]] = deque()
         self._faults: list[Exception] = []
         self._loop = asyncio.get_running_loop()
 
@@ -107,7 +108,7 @@ class Hub:
                     line.deliver(msgspec.structs.replace(publication, retain=False, qos=qos))
         return 0 if heard else 0x10
 
-    def later(self, step: Callable[[], None]) -> None:
+    def later(self, step: Callable[[], object]) -> None:
         """Do this in its turn."""
         self._queue.append(step)
         if len(self._queue) == 1:
@@ -190,7 +191,7 @@ class Line:
         self._hub.lines.remove(self)
         if will and self._will:
             publication = self._will
-            self._hub.later(lambda: self._hub.route(self, publication) and None)
+            self._hub.later(partial(self._hub.route, self, publication))
         if self._handler:
             self._handler.disconnected("lost")
 

@@ -56,7 +56,7 @@ class Room:
     @contextlib.contextmanager
     def held(self, model: str = "tiny") -> Iterator[None]:
         """Keep a loaded model's thread from beginning anything, so that a test decides what waits."""
-        worker = next(w for w in self.scheduler._workers.values() if w.key.name == model)
+        worker = next(w for w in self.scheduler._shelf.workers.values() if w.key.name == model)
         busy, go = threading.Event(), threading.Event()
 
         def hold(_pipeline: object) -> None:
@@ -150,6 +150,13 @@ def install_linear(
     names = [chr(ord("a") + index) for index in range(len(weights[0]))]
     given = f'kind = "vector"\nnames = {names}\nmean = {[0.0] * len(names)}\nstd = {[1.0] * len(names)}'
     _install(models, (name, version), linear(weights), (given, output), variants)
+
+
+def install_file(models: Library, name: str, content: bytes, inputs: int) -> None:
+    """Admit and activate a .tflite file that takes so many numbers a, b, … and gives bare tensors."""
+    names = [chr(ord("a") + index) for index in range(inputs)]
+    given = f'kind = "vector"\nnames = {names}\nmean = {[0.0] * inputs}\nstd = {[1.0] * inputs}'
+    _install(models, (name, "1"), content, (given, 'kind = "tensors"'), ["f32"])
 
 
 def install_tensors(models: Library, name: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from edged.links.mqtt.config import MqttConfig
 from tests.rig.broker import Broker, free_port
@@ -15,17 +17,57 @@ DEBIAN = "persistence true\npersistence_location {home}/\ninclude_dir {home}/con
 """What Debian's own mosquitto.conf says, less its log and its paths."""
 
 
+class Ports(NamedTuple):
+    """Where what listens: the door for devices, that for clients, and one that stands open to look at what happens."""
+
+    device: int
+    client: int
+    admin: int
+
+
+def lay_out(home: Path, certificates: Mapping[str, Path]) -> Ports:
+    """Put the shipped files, and the certificates by their names there, into `home`: only paths and ports are others."""
+    ports = Ports(free_port(), free_port(), free_port())
+    etc = home / "edged"
+    etc.mkdir()
+    (home / "conf.d").mkdir()
+    for name, source in (
+        {name: SHIPPED / name for name in ("devices.acl", "clients.acl")} | dict(certificates)
+    ).items():
+        shutil.copy(source, etc / name)
+    conf = (SHIPPED / "edged.conf").read_text().replace("/etc/mosquitto", str(home))
+    conf = conf.replace("listener 8883", f"listener {ports.device} 127.0.0.1")
+    conf = conf.replace("listener 8884", f"listener {ports.client} 127.0.0.1")
+    conf += f"listener {ports.admin} 127.0.0.1\nallow_anonymous true\n"
+    (home / "conf.d" / "edged.conf").write_text(conf)
+    return ports
+
+
 class ShippedBroker(Broker):
-    """One door for devices, one for clients, and a third, `admin`, that stands open, to look at what happens."""
+    """With authorities of its own."""
 
     def __init__(self, home: Path) -> None:
         self.devices = Authority(home / "ca", "devices-ca")
         self.clients = Authority(home / "ca", "clients-ca")
         own = Authority(home / "ca", "broker-ca")
         self.ca = own.cert
-        self.device_port, self.client_port, self.admin_port = (free_port() for _ in range(3))
-        self._lay_out(home, own.server("127.0.0.1", "localhost"))
-        super().__init__(home, DEBIAN, self.admin_port)
+        server = own.server("127.0.0.1", "localhost")
+        certificates = {
+            "devices-ca.crt": self.devices.cert,
+            "clients-ca.crt": self.clients.cert,
+            "broker.crt": server.cert,
+            "broker.key": server.key,
+        }
+        self._ports = lay_out(home, certificates)
+        super().__init__(home, DEBIAN, self._ports.admin)
+
+    @property
+    def device_port(self) -> int:
+        return self._ports.device
+
+    @property
+    def client_port(self) -> int:
+        return self._ports.client
 
     def device(self, name: str = "dev-42") -> MqttConfig:
         """How the device of that name connects."""
@@ -37,7 +79,7 @@ class ShippedBroker(Broker):
 
     @property
     def admin(self) -> MqttConfig:
-        return MqttConfig(brokers=(f"mqtt://127.0.0.1:{self.admin_port}",))
+        return MqttConfig(brokers=(f"mqtt://127.0.0.1:{self._ports.admin}",))
 
     def _config(self, port: int, authority: Authority, name: str) -> MqttConfig:
         identity = issued(authority, name)
@@ -47,26 +89,6 @@ class ShippedBroker(Broker):
             cert=str(identity.cert),
             key=str(identity.key),
         )
-
-    def _lay_out(self, home: Path, server: Identity) -> None:
-        """Copy what is shipped: only the paths and the ports are others."""
-        etc = home / "edged"
-        etc.mkdir()
-        (home / "conf.d").mkdir()
-        for name in ("devices.acl", "clients.acl"):
-            shutil.copy(SHIPPED / name, etc / name)
-        for source, name in (
-            (self.devices.cert, "devices-ca.crt"),
-            (self.clients.cert, "clients-ca.crt"),
-            (server.cert, "broker.crt"),
-            (server.key, "broker.key"),
-        ):
-            shutil.copy(source, etc / name)
-        conf = (SHIPPED / "edged.conf").read_text().replace("/etc/mosquitto", str(home))
-        conf = conf.replace("listener 8883", f"listener {self.device_port} 127.0.0.1")
-        conf = conf.replace("listener 8884", f"listener {self.client_port} 127.0.0.1")
-        conf += f"listener {self.admin_port} 127.0.0.1\nallow_anonymous true\n"
-        (home / "conf.d" / "edged.conf").write_text(conf)
 
 
 @functools.cache

@@ -109,6 +109,7 @@ class Shown:
             models=[],
             memory_bytes=1 << 20,
             memory_budget_bytes=256 << 20,
+            loading_s=0.0,
             in_hand=0,
             outcomes={model: counted.outcomes.by_name()},
             stages={model: {name: times.summary() for name, times in counted.stages.items() if times.count}},

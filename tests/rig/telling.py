@@ -119,6 +119,7 @@ class Device:
             in_hand=0,
             outcomes={name: did.outcomes.by_name() for name, did in self.worked.items()},
             stages={},
+            loading_s=0.0,
         )
 
     def _times(self) -> dict[str, Histogram]:

@@ -45,6 +45,12 @@ class Address(msgspec.Struct, frozen=True):
             url.partition("?")[0], parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], path
         )
 
+    def split(self) -> tuple[str, str]:
+        """The URL of the broker and the device, which is the last level of the path; empty where there is none."""
+        above, _, device = urlsplit(self.url).path.rstrip("/").rpartition("/")
+        broker = self.url.partition("://")[2].partition("/")[0]
+        return f"{self.scheme}://{broker}{above}", device
+
     @property
     def encrypted(self) -> bool:
         """Whether TLS is spoken."""

@@ -18,7 +18,7 @@ from edged.errors import BadCbor
 from edged.mcp.splice import LARGE_BYTES, Held, Splices, Unspent, splice
 
 CONTENT_TYPE: Final = "application/cbor"
-ITEMS_MAX: Final = 4096
+ITEMS_MAX: Final = 2048
 """Items of one message, rows of numbers aside: far more than any tool takes."""
 
 

@@ -56,7 +56,7 @@ class MqttConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     password_file: File = ""
     """A file with the password; one line end at its end does not count. Read at every connect. Default: none."""
 
-    keepalive_s: Annotated[int, Meta(ge=3, le=3600)] = 10
+    keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 10
     """Seconds of silence after which the broker is asked whether it lives; half as long again and it does not.
     Default: on another broker within 30 s of a dead network."""
     connect_s: Annotated[float, Meta(gt=0, le=120)] = 10.0

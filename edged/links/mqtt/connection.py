@@ -146,19 +146,7 @@ class Connection:
         received: Callable[[Publication], None],
     ) -> tuple[Session, Terms]:
         address = self._addresses[index]
-        wire, password = await self._dialer.dial(address)
-        hello = msgspec.structs.replace(hello, password=password)
-        session = Session(wire, address.url, self._config, hello, received)
-        try:
-            async with asyncio.timeout(self._config.connect_s):
-                terms = await session.open()
-                await session.subscribe(subscriptions)
-        except BaseException as exc:
-            session.end(Lost("given up"))
-            if isinstance(exc, TimeoutError):
-                raise Unreachable(f"{address.url}: connected, but it does not answer") from exc
-            raise
-        return session, terms
+        return await connect(self._dialer, address, self._config, hello, subscriptions, received)
 
     async def _serve(self, session: Session, terms: Terms, index: int) -> Lost:
         """Until it ends; on the way out, the user of the connection is told."""
@@ -232,6 +220,29 @@ class Connection:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+async def connect(
+    dialer: Dialer,
+    address: Address,
+    config: MqttConfig,
+    hello: Hello,
+    subscriptions: Sequence[Subscription],
+    received: Callable[[Publication], None],
+) -> tuple[Session, Terms]:
+    """One connection, with all its subscriptions granted; raises Unreachable, and what `Dialer.dial` does."""
+    wire, password = await dialer.dial(address)
+    session = Session(wire, address.url, config, msgspec.structs.replace(hello, password=password), received)
+    try:
+        async with asyncio.timeout(config.connect_s):
+            terms = await session.open()
+            await session.subscribe(subscriptions)
+    except BaseException as exc:
+        session.end(Lost("given up"))
+        if isinstance(exc, TimeoutError):
+            raise Unreachable(f"{address.url}: connected, but it does not answer") from exc
+        raise
+    return session, terms
 
 
 def pem_files(config: MqttConfig) -> PemFiles:

@@ -13,10 +13,10 @@ import msgspec
 from edged import __version__
 from edged.errors import BadCbor, Overloaded
 from edged.links.mqtt import answers, cbor, messages, presence, reading
-from edged.links.mqtt.allowance import Allowance
 from edged.links.mqtt.announcing import Announcer
 from edged.links.mqtt.cbor import Incoming
 from edged.links.mqtt.config import MqttConfig
+from edged.links.mqtt.fairness import Fairness, Turn
 from edged.links.mqtt.guard import Guard
 from edged.links.mqtt.identity import Claim, Identity
 from edged.links.mqtt.lobby import INITIALIZE, Lobby
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 SWEEP_S: Final = 30.0
 """Between two looks for clients that fell silent."""
 _ANYBODY: Final = ""
-"""Whose allowance the control topic draws from: no client has this id."""
+"""Whose turn it is on the control topic: no client has this id."""
 
 
 class McpLink:
@@ -62,7 +62,8 @@ class McpLink:
         self._description = description
         self._loop = asyncio.get_running_loop()
         self._counts = Tally()
-        self._allowance = Allowance()
+        self._fairness: Fairness[Publication] = Fairness()
+        self._turning = False
         self._stopping = asyncio.Event()
         self._office = MqttOffice(config, topics, self._counts, self._catch_up)
         self._guard = Guard(topics, f"probe-{secrets.token_hex(8)}", self._proven, probe=probe)
@@ -153,6 +154,7 @@ class McpLink:
         """Have nobody there: clients hear our will, and begin anew."""
         _log.debug("clients gone n=%d reason=%s", len(self._lobby), reason)
         self._office.terms = None
+        self._fairness.clear()
         self._lobby.end_all()
         self._guard.disconnected()
         self._announcer.disconnected()
@@ -168,10 +170,40 @@ class McpLink:
             self._counts.add(f"ignored: {ignored}")
         elif place.kind is Kind.CLIENT_PRESENCE:
             self._presence_of(place.client, publication)
-        elif place.kind is Kind.CONTROL:
+        else:
+            self._by_turns(place.client or _ANYBODY, publication)
+
+    def _by_turns(self, client: str, publication: Publication) -> None:
+        """Handle a message now, or when it is its client's turn."""
+        now = self._loop.time()
+        match self._fairness.arrive(client, publication, len(publication.payload), now):
+            case Turn.NOW:
+                self._handle(client, publication)
+            case Turn.NEVER:
+                self._too_many(client, publication)
+        self._keep_turning()
+
+    def _keep_turning(self) -> None:
+        if self._fairness.turning and not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        try:
+            for client, publication in self._fairness.next():
+                if ignored := self._ignored(publication):
+                    self._counts.add(f"ignored: {ignored}")
+                else:
+                    self._handle(client, publication)
+        finally:
+            self._keep_turning()
+
+    def _handle(self, client: str, publication: Publication) -> None:
+        if client == _ANYBODY:
             self._control(publication)
         else:
-            self._rpc(place.client, publication)
+            self._rpc(client, publication)
 
     def _ignored(self, publication: Publication) -> str | None:
         """Why a client's message is not even looked at."""
@@ -185,6 +217,7 @@ class McpLink:
 
     def _presence_of(self, client: str, publication: Publication) -> None:
         if messages.peek(publication.payload).method == presence.GONE:
+            self._fairness.drop(client)
             self._lobby.begin_anew(client)
         else:
             self._counts.add("ignored: unknown presence")
@@ -198,8 +231,6 @@ class McpLink:
             client, peek = None, Peek()
         if client is None or peek.method != INITIALIZE or peek.asks is None:
             ignored: str | None = "not an initialize of anybody"
-        elif not self._allowance.take(_ANYBODY, self._loop.time()):
-            ignored = "too many"
         else:
             ignored = self._lobby.greet(client, publication, incoming, peek)
         if ignored:
@@ -207,9 +238,6 @@ class McpLink:
 
     def _rpc(self, client: str, publication: Publication) -> None:
         """The broker saw to it that this is the client's."""
-        if not self._allowance.take(client, self._loop.time()):
-            self._too_many(client, publication)
-            return
         try:
             incoming, peek = _read(publication)
         except BadCbor as exc:
@@ -241,8 +269,8 @@ class McpLink:
 
     def _too_many(self, client: str, publication: Publication) -> None:
         self._counts.add("ignored: too many")
-        if not is_cbor(publication):
-            exc = Overloaded("more messages a second than one of several clients may send", 1.0)
+        if client != _ANYBODY and not is_cbor(publication):
+            exc = Overloaded("more messages at once than one of several clients may have waiting", 1.0)
             self._office.refuse_some(client, publication, messages.peek(publication.payload), exc)
 
     # what we tell

@@ -247,9 +247,10 @@ class Session:
     # ---- time
 
     def _schedule(self) -> None:
-        """Look again when a sign of life may be due, on a whole second: so as to wake up with others."""
+        """Look again when a sign of life may be due; on a whole second, so as to wake up with others."""
         due = self._quiet_since() + self._keepalive_s
-        at = math.floor(max(due, self._loop.time()) / _TICK_S) * _TICK_S + _TICK_S
+        tick_s = min(_TICK_S, self._keepalive_s / 4)
+        at = math.floor(max(due, self._loop.time()) / tick_s) * tick_s + tick_s
         self._timer = self._loop.call_at(at, self._tick)
 
     def _tick(self) -> None:

@@ -108,9 +108,10 @@ class Drain:
         few = [*page.fresh, *page.again][:slots]
         messages = [_Message(packing.single(row, spool, config.compress_min_bytes), (row,)) for row in few]
         self._pace_again = self._pace_again.spent(max(0, len(few) - len(page.fresh)))
-        wait_s = min(IDLE_S, config.resend_s) if config.ack == "end-to-end" else IDLE_S
-        if config.ack == "end-to-end" and self._pace_again.level < 1:
-            wait_s = self._pace_again.wait_s(config.resend_hz)
+        wait_s = IDLE_S
+        if page.unacknowledged:
+            paced_s = self._pace_again.wait_s(config.resend_hz) if self._pace_again.level < 1 else IDLE_S
+            wait_s = min(paced_s, config.resend_s)
         self.held_by = ""
         if page.telemetry and len(messages) < slots:
             due_s = self._telemetry_s + config.batch_s - loop_s

@@ -12,8 +12,13 @@ import msgspec
 
 from edged.links.spool.values import Gap, Kind, Record, Row
 
-OVERHEAD_BYTES: Final = 96
-"""What SQLite keeps a record beside its texts: row and index entries, measured over 100,000 of them."""
+# How SQLite lays out rows: https://sqlite.org/fileformat2.html, 1.6
+_PAGE_BYTES: Final = 4096
+_LEAF_BYTES: Final = 4061  # longest row that is not spread over pages
+_LOCAL_MIN_BYTES: Final = 489  # of one that is, at least, in the leaf
+_CHAINED_BYTES: Final = 4092  # of it, in each further page
+_ROW_BYTES: Final = 56  # numbers, times and headers of a row
+_INDEX_BYTES: Final = 24  # likewise of its index entries
 SLACK: Final = 64
 """One part in this many of the budget is freed at once, so that not every record evicts."""
 DAY_S: Final = 86_400.0
@@ -50,9 +55,15 @@ class Held(NamedTuple):
 
 
 def size(record: Record) -> int:
-    """Bytes a record counts for in the budget."""
-    texts = 2 * len(record.id) + len(record.topic) + len(record.content_type)  # the id is indexed
-    return OVERHEAD_BYTES + texts + len(record.payload)
+    """Bytes of disk a record counts for: its share of the pages it is on, within a tenth."""
+    texts = len(record.id) + len(record.topic) + len(record.content_type)
+    row = _ROW_BYTES + texts + len(record.payload)
+    local = row
+    if row > _LEAF_BYTES:
+        local = _LOCAL_MIN_BYTES + (row - _LOCAL_MIN_BYTES) % _CHAINED_BYTES
+        local = local if local <= _LEAF_BYTES else _LOCAL_MIN_BYTES
+    chained = -(-(row - local) // _CHAINED_BYTES)
+    return _PAGE_BYTES * chained + _PAGE_BYTES // (_LEAF_BYTES // local) + len(record.id) + _INDEX_BYTES
 
 
 def to_free(records: Iterable[Record], held: Held, budget: int) -> int | None:

@@ -25,6 +25,7 @@ from edged.tasks import OneThread
 _log = logging.getLogger(__name__)
 
 _TROUBLE_S: Final = 10.0
+_REPORT_S: Final = 600.0
 _ACKNOWLEDGED: Final = {
     "broker": "broker: what it takes and forgets is lost, for no fleet manager acknowledges",
     "end-to-end": "fleet: kept until its manager acknowledges it",
@@ -56,7 +57,7 @@ class Spool:
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset_s = 0.0
-        self._expired_s = -math.inf
+        self._expired_s = self._reported_s = -math.inf
         self._heard_s: float | None = None
 
     def on_trouble(self, call: Callable[[], None]) -> None:
@@ -94,8 +95,7 @@ class Spool:
         loop = await self._open()
         self._drain.day = policy.today(self._drain.day, self._now_s(), loop.time())
         await self._keep_house(loop.time())
-        if self._table.state.gaps and self._drain.connected:
-            await self._commits.commit(Report(self._now_s()))
+        await self._report(loop.time())
         return await self._drain.turn(self._table.state.spool, loop.time(), self._clock_s(loop))
 
     def connected(self, terms: Terms) -> None:
@@ -103,6 +103,7 @@ class Spool:
         _log.debug("spool drains broker=%s", terms.broker)
         if self._loop is not None:
             self._drain.connected_s = self._clock_s(self._loop)
+        self._reported_s = -math.inf
         self._wake.set()
 
     def disconnected(self, reason: str) -> None:
@@ -173,6 +174,13 @@ class Spool:
     def _clock_s(self, loop: asyncio.AbstractEventLoop) -> float:
         """Seconds the spool has been in service, over restarts."""
         return loop.time() + self._offset_s
+
+    async def _report(self, loop_s: float) -> None:
+        """Tell of gaps on each connect, and while they go on now and then: an alert is not held by the day's bytes."""
+        if not self._table.state.gaps or not self._drain.connected or loop_s - self._reported_s < _REPORT_S:
+            return
+        self._reported_s = loop_s
+        await self._commits.commit(Report(self._now_s()))
 
     async def _keep_house(self, loop_s: float) -> None:
         if loop_s - self._expired_s < IDLE_S:

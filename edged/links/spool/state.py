@@ -98,3 +98,5 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     again: tuple[Row, ...] = ()
     """What a broker took a while ago and the fleet manager has not acknowledged."""
     telemetry: tuple[Row, ...] = ()
+    unacknowledged: bool = False
+    """Whether anything waits for the fleet manager's word, due again or not."""

@@ -54,6 +54,7 @@ PRAGMA wal_autocheckpoint={_PAGES};
 PRAGMA journal_size_limit={_PAGES * 4096};
 """
 _MIGRATIONS: Final = (SCHEMA,)
+_ANY_SENT: Final = "SELECT EXISTS (SELECT 1 FROM record WHERE sent_s IS NOT NULL)"
 
 
 class Table:
@@ -244,6 +245,7 @@ def _page(
         fresh=rows("sent_s IS NULL AND priority<?", TELEMETRY, few),
         again=rows("sent_s IS NOT NULL AND sent_s<?", sent_before_s, again),
         telemetry=rows("sent_s IS NULL AND priority=?", TELEMETRY, telemetry),
+        unacknowledged=bool(connection.execute(_ANY_SENT).fetchone()[0]),
     )
 
 

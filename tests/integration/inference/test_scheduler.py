@@ -133,7 +133,7 @@ async def test_a_call_cancelled_while_it_runs_ends_unobserved(here: Room) -> Non
     await here.ask()
     doomed = asyncio.get_running_loop().create_task(here.ask())
     await queued(here, 1)
-    worker = next(iter(here.scheduler._workers.values()))
+    worker = next(iter(here.scheduler._shelf.workers.values()))
     while worker.queued:  # until the thread has taken it
         pass
     doomed.cancel()
@@ -225,7 +225,7 @@ async def test_the_least_recently_used_model_is_unloaded_for_the_next(here: Room
     await here.ask()  # all three fit; now `other` is the oldest
     memory = {status.name: status.memory_bytes for status in here.scheduler.status().models}
     budget = sum(memory.values())
-    here.scheduler._config = InferenceConfig(memory_budget_bytes=budget)
+    here.scheduler._shelf._config = InferenceConfig(memory_budget_bytes=budget)
     await here.ask(variant="int8")
     left = {
         (status.name, status.variant) for status in here.scheduler.status().models if status.state == "ready"
@@ -268,7 +268,7 @@ def ready(here: Room) -> list[str]:
 
 
 def worker(here: Room) -> Worker:
-    (only,) = here.scheduler._workers.values()
+    (only,) = here.scheduler._shelf.workers.values()
     return only
 
 
@@ -286,7 +286,7 @@ async def test_a_model_larger_than_the_budget_is_refused_by_name_and_the_others_
 async def test_a_model_with_work_queued_is_never_unloaded(here: Room) -> None:
     await here.ask()
     memory = here.scheduler.status().memory_bytes
-    here.scheduler._config = InferenceConfig(memory_budget_bytes=max(1024, memory))
+    here.scheduler._shelf._config = InferenceConfig(memory_budget_bytes=max(1024, memory))
     async with asyncio.TaskGroup() as group:
         with here.held():
             waiting = group.create_task(here.ask())
@@ -333,7 +333,7 @@ def test_a_model_whose_file_rots_on_disk_is_refused_by_name_and_tried_again_late
                 with pytest.raises(StorageError, match="damaged"):
                     await here.ask()
             file.write_bytes(content)
-            here.scheduler._failures.clear()  # five seconds later
+            here.scheduler._shelf._failures.clear()  # five seconds later
             assert isinstance(await here.ask(), Answer)
 
     asyncio.run(main())
@@ -414,7 +414,7 @@ async def test_streams_are_capped_per_peer_and_in_all_and_end_with_their_peer(he
     assert streams(here) == 1
     await listen(here, "1", "c")
     pipelines: list[object] = []
-    worker = next(iter(here.scheduler._workers.values()))
+    worker = next(iter(here.scheduler._shelf.workers.values()))
     worker._orders.put(pipelines.append)
     await listen(here, "1", "c")
     assert len(pipelines[0]._streams) == 2  # type: ignore[attr-defined] # the thread's own table agrees
@@ -433,7 +433,7 @@ async def test_an_idle_stream_is_closed_by_itself(here: Room) -> None:
 async def test_a_model_with_an_open_stream_is_not_unloaded_for_another(here: Room) -> None:
     await listen(here, "mic")
     memory = here.scheduler.status().memory_bytes
-    here.scheduler._config = InferenceConfig(memory_budget_bytes=memory)
+    here.scheduler._shelf._config = InferenceConfig(memory_budget_bytes=memory)
     with pytest.raises(Overloaded, match="models at work hold the memory that tiny needs"):
         await here.ask()
     here.scheduler.forget("peer")

@@ -147,7 +147,7 @@ def test_a_device_is_enrolled_and_renews_its_certificate(console: Console) -> No
 def test_the_state_goes_to_a_blank_board(console: Console, with_tpm: Console) -> None:
     enrolled(console)
     archive = str(console.folder / "export")
-    assert console.run("keys", "export", archive)["files"] == 3
+    assert console.run("keys", "export", archive)["files"] == 4  # the audit log is one
     console.run("keys", "export", archive, fails=1)
     key = console.file("recovery.key", RECOVERY.private_pem)
     restored = with_tpm.run("keys", "restore", archive, "--key", key)
@@ -169,8 +169,9 @@ def test_after_its_tpm_died_a_device_is_recovered(with_tpm: Console, tpm: Swtpm)
 
 def test_keys_move_into_a_tpm_that_came_later(console: Console, tpm: Swtpm) -> None:
     console.run("keys", "init")
-    console.set(console.config.read_text().replace("device:/dev/none", tpm.tcti))
-    assert console.run("keys", "init")["protection"] == "tpm-sw"
+    console.set(console.config.read_text().replace("device:/dev/none", tpm.tcti) + 'tpm = "required"\n')
+    moved = console.run("keys", "init")
+    assert (moved["protection"], moved["mode"]) == ("tpm-sw", "required")
 
 
 def test_every_file_is_sealed_again_by_a_rotation(console: Console) -> None:

@@ -43,7 +43,8 @@ def test_keys_are_made_at_the_first_start_and_opened_at_the_next(device: Device)
         assert sealer.stale(sealed)
         assert await keys.read("config") == b"one"
         assert await keys.sign("status", b"well")
-        assert len(await keys.extend(bytes(32))) == 32
+        assert await keys.anchor() == bytes(32)
+        assert await keys.extend(bytes(32)) == await keys.anchor() != bytes(32)
         with pytest.raises(NotEnrolled):
             keys.believed(b"", "config")
         with pytest.raises(NotEnrolled):
@@ -137,6 +138,24 @@ def test_a_hung_tpm_fails_who_asks_it_and_nobody_else(tpm_device: Device) -> Non
         await until(lambda: not keys._thread.hung)  # type: ignore[union-attr] # it was opened
         assert await keys.sign("status", b"well")
         await keys.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_tpm_that_cannot_be_asked_stops_nobody_who_does_without_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with Swtpm() as tpm:
+            device = Device(tmp_path, tpm)
+            tpm.kill()  # its socket is there, and nobody answers
+            for _ in range(2):
+                keys = keyring(device, tpm="off")
+                await keys.open()
+                assert keys.vault.protection == "hostfile"
+                await keys.close()
+            other = keyring(Device(tmp_path / "other", tpm))
+            await other.open()
+            assert isinstance(other.problem, KeysUnavailable)
+            await other.close()
 
     asyncio.run(scenario())
 

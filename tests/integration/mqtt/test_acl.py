@@ -48,6 +48,7 @@ $mcp-rpc/agent-7/dev-42                             dev-42:rw
 edged/v1/dev-42/dn/config                           dev-42:r   fleet-manager:w
 edged/v1/dev-43/dn/config                                      fleet-manager:w
 edged/v1/dev-42/up/status                           dev-42:rw  fleet-manager:r homeassistant:r
+edged/v1/dev-42/up/alert                            dev-42:w   fleet-manager:r homeassistant:r
 edged/v1/dev-43/up/status                                      fleet-manager:r homeassistant:r
 edged/v1/dev-42/other
 homeassistant/device/dev-42/config                  dev-42:rw  homeassistant:r

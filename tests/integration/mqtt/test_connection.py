@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -310,15 +311,12 @@ def test_a_broker_that_says_the_name_is_taken_is_believed_at_once() -> None:
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)
         writer.write(CONNACK + b"\xe0\x02\x8e\x00")
-        await reader.read()
-        writer.close()
 
     async def scenario() -> None:
-        async for url in scripted(behave):
-            async with online(config(url)) as line:
-                assert "Session taken over" in await line.ear.losses(1)
-                await until(lambda: line.connection.health.taken_over == 1)
-                assert len(line.ear.terms) == 1
+        async with scripted(behave) as url, online(config(url)) as line:
+            assert "Session taken over" in await line.ear.losses(1)
+            await until(lambda: line.connection.health.taken_over == 1)
+            assert len(line.ear.terms) == 1
 
     asyncio.run(scenario())
 
@@ -351,11 +349,27 @@ Scenario = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 
+@contextlib.asynccontextmanager
 async def scripted(behave: Scenario) -> AsyncIterator[str]:
-    """A broker that does what it should not."""
-    server = await asyncio.start_server(behave, "127.0.0.1", 0)
-    async with server:
-        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    """A broker that does what it should not; its URL."""
+    async with asyncio.TaskGroup() as tasks:
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                await behave(reader, writer)
+                await reader.read()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+        def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.create_task(talk(reader, writer))
+
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
+        try:
+            yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
 
 
 @pytest.mark.parametrize(
@@ -377,11 +391,9 @@ def test_a_broker_that_talks_nonsense_is_left_and_nothing_else_happens(sent: byt
         await reader.read(1000)
         writer.write(CONNACK + sent)
         writer.write_eof()
-        await reader.read()
-        writer.close()
 
     async def scenario() -> None:
-        async for url in scripted(behave):
+        async with scripted(behave) as url:
             ear = Ear()
             connection = Connection(config(url), "me", ear)
             async with asyncio.TaskGroup() as group:
@@ -400,11 +412,9 @@ def test_a_broker_that_refuses_is_named_with_its_reason(code: int) -> None:
         await reader.read(1000)
         writer.write(b"\x20\x03\x00" + bytes((code, 0)))
         writer.write_eof()
-        await reader.read()
-        writer.close()
 
     async def scenario() -> None:
-        async for url in scripted(behave):
+        async with scripted(behave) as url:
             connection = Connection(config(url), "me", Ear())
             with pytest.raises(Unreachable, match="refuses the connection"):
                 await connection._connect(0, connection._hello, (), void)
@@ -418,16 +428,14 @@ def test_a_forbidden_subscription_is_no_connection_unless_it_is_optional() -> No
         writer.write(CONNACK)
         subscribe = await reader.read(1000)
         writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")
-        await reader.read()
-        writer.close()
 
-    async def scenario(*, optional: bool) -> None:
-        async for url in scripted(behave):
-            wanted = Subscription(filter="x/#", optional=optional)
+    async def scenario() -> None:
+        async with scripted(behave) as url:
             connection = Connection(config(url), "me", Ear())
-            made, _ = await connection._connect(0, connection._hello, (wanted,), void)
+            optional, needed = (Subscription(filter="x/#", optional=yes) for yes in (True, False))
+            made, _ = await connection._connect(0, connection._hello, (optional,), void)
             await made.close(0)
+            with pytest.raises(Unreachable, match="x/#: Not authorized"):
+                await connection._connect(0, connection._hello, (needed,), void)
 
-    asyncio.run(scenario(optional=True))
-    with pytest.raises(Unreachable, match="x/#: Not authorized"):
-        asyncio.run(scenario(optional=False))
+    asyncio.run(scenario())

@@ -15,7 +15,7 @@ from tests.rig.broker import OpenBroker, free_port, running
 from tests.rig.mqtt import online, until
 from tests.rig.wire import Proxy
 
-QUICK = 3  # the shortest keepalive there is
+QUICK = 1  # the shortest keepalive there is
 
 
 @pytest.fixture

@@ -5,45 +5,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import NotFound, Throttled
-from edged.inference.gate import DWELL_S, Gate, Resident, choose_variant, to_unload
+from edged.inference.gate import DWELL_S, Cost, Gate, choose_variant
 from edged.inference.manifest import Variant
 from edged.limits import UNCONSTRAINED, Limits
 
+COST = Cost(0.1, 0.1)
 LADDER = [Variant(name=name, file=f"{name}.tflite", sha256="0" * 64) for name in ("f32", "int8", "tiny")]
 
 
 def test_an_unconstrained_board_admits() -> None:
-    Gate().admit(UNCONSTRAINED, priority=0, in_daemon=0, service_s=0.1, now=0.0)
+    Gate().admit(UNCONSTRAINED, 0, 0, COST, now=0.0)
 
 
 def test_concurrency_over_the_limit_is_throttled_until_one_has_run() -> None:
     limits = Limits(concurrency=2, reason="hot: 75 °C")
     with pytest.raises(Throttled, match="hot: 75 °C") as caught:
-        Gate().admit(limits, priority=9, in_daemon=2, service_s=0.25, now=0.0)
+        Gate().admit(limits, 9, 2, Cost(0.25, 0.25), now=0.0)
     assert caught.value.retry_after_s == 0.25
 
 
 def test_a_priority_below_the_floor_waits_for_a_cooler_board() -> None:
     limits = Limits(priority_floor=5, reason="critical")
     with pytest.raises(Throttled, match="priority 5") as caught:
-        Gate().admit(limits, priority=4, in_daemon=0, service_s=0.1, now=0.0)
+        Gate().admit(limits, 4, 0, COST, now=0.0)
     assert caught.value.retry_after_s == DWELL_S
-    Gate().admit(limits, priority=5, in_daemon=0, service_s=0.1, now=0.0)
+    Gate().admit(limits, 5, 0, COST, now=0.0)
 
 
 def test_a_rate_admits_its_burst_and_then_says_exactly_when_the_next_fits() -> None:
     gate, limits = Gate(), Limits(rate_hz=2.0)
     for _ in range(2):
-        gate.admit(limits, 5, 0, 0.1, now=10.0)
+        gate.admit(limits, 5, 0, COST, now=10.0)
     with pytest.raises(Throttled) as caught:
-        gate.admit(limits, 5, 0, 0.1, now=10.0)
+        gate.admit(limits, 5, 0, COST, now=10.0)
     assert caught.value.retry_after_s == pytest.approx(0.5)
-    gate.admit(limits, 5, 0, 0.1, now=10.5)
+    gate.admit(limits, 5, 0, COST, now=10.5)
 
 
 def test_a_rate_of_zero_admits_nothing() -> None:
     with pytest.raises(Throttled):
-        Gate().admit(Limits(rate_hz=0.0), 5, 0, 0.1, now=0.0)
+        Gate().admit(Limits(rate_hz=0.0), 5, 0, COST, now=0.0)
 
 
 @given(st.floats(0.1, 100.0), st.lists(st.floats(0.0, 0.5), max_size=300))
@@ -53,7 +54,7 @@ def test_no_schedule_of_calls_passes_more_than_rate_and_burst(rate_hz: float, ga
     for gap in gaps:
         now += gap
         try:
-            gate.admit(limits, 5, 0, 0.1, now)
+            gate.admit(limits, 5, 0, COST, now)
         except Throttled as exc:
             waits.append(exc.retry_after_s * rate_hz)
         else:
@@ -75,34 +76,35 @@ def test_a_named_variant_is_taken_where_the_limits_allow_it() -> None:
         choose_variant("m", LADDER, "huge", UNCONSTRAINED)
 
 
-def test_the_least_recently_used_idle_model_leaves_first() -> None:
-    residents = [
-        Resident("new", 10, 3.0, True),
-        Resident("old", 10, 1.0, True),
-        Resident("busy", 10, 0.0, False),
-    ]
-    assert to_unload(residents, 10, 30) == ["old"]
-    assert to_unload(residents, 20, 30) == ["old", "new"]
-    assert to_unload(residents, 21, 30) is None
-    assert to_unload(residents, 0, 30) == []
+def test_the_share_of_the_cpu_is_spent_by_what_calls_take_on_all_its_cores() -> None:
+    gate, limits = Gate(cpus=4), Limits(duty=0.5, reason="shaped")
+    for _ in range(10):  # 2 CPU seconds a second
+        gate.admit(limits, 5, 0, Cost(0.1, 0.2), now=0.0)
+    with pytest.raises(
+        Throttled, match="50% of the CPU time is for inferences, and it is spent: shaped"
+    ) as caught:
+        gate.admit(limits, 5, 0, Cost(0.1, 0.2), now=0.0)
+    assert caught.value.retry_after_s == pytest.approx(0.1)
+    gate.admit(limits, 5, 0, Cost(0.1, 0.2), now=0.1)
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 50), st.floats(0, 100), st.booleans()), max_size=12),
-    st.integers(0, 100),
-    st.integers(1, 200),
-)
-def test_unloading_makes_exactly_the_room_needed_and_spares_models_at_work(
-    drawn: list[tuple[int, float, bool]], need: int, budget: int
-) -> None:
-    residents = [Resident(index, size, used, idle) for index, (size, used, idle) in enumerate(drawn)]
-    leave = to_unload(residents, need, budget)
-    if leave is None:
-        assert sum(r.memory_bytes for r in residents if not r.idle) + need > budget
-        return
-    assert all(residents[index].idle for index in leave if isinstance(index, int))
-    stay = [r for r in residents if r.key not in leave]
-    assert sum(r.memory_bytes for r in stay) + need <= budget or not leave
-    if leave:
-        last = next(r for r in residents if r.key == leave[-1])
-        assert sum(r.memory_bytes for r in stay) + last.memory_bytes + need > budget
+def test_what_a_call_really_took_is_charged_when_it_is_over() -> None:
+    gate, limits = Gate(), Limits(duty=0.5)
+    gate.admit(limits, 5, 0, COST, now=0.0)
+    gate.settle(5, expected_cpu_s=0.1, took_cpu_s=5.0)
+    with pytest.raises(Throttled) as caught:
+        gate.admit(limits, 5, 0, COST, now=0.0)
+    assert caught.value.retry_after_s == pytest.approx((5.0 - 0.4) / 0.5)
+
+
+def test_a_flood_of_a_lower_priority_does_not_keep_a_higher_one_out() -> None:
+    gate, limits, refused = Gate(), Limits(duty=0.2), 0
+    for tick in range(1000):  # 1 CPU second a second wanted by the flood, 0.1 by the others
+        now = tick / 10
+        try:
+            gate.admit(limits, 5, 0, COST, now)
+        except Throttled:
+            refused += 1
+        if tick % 10 == 0:
+            gate.admit(limits, 9, 0, COST, now)
+    assert 850 <= refused <= 910

@@ -42,9 +42,17 @@ def changes(found: Sequence[str]) -> int:
 
 @pytest.mark.parametrize(
     ("reads", "band"),
-    [(67.9, "nominal"), (68, "warm"), (73.9, "warm"), (74, "hot"), (79, "critical"), (120, "critical")],
+    [
+        (67.9, "nominal"),
+        (68, "warm"),
+        (73.9, "warm"),
+        (74, "hot"),
+        (80.9, "hot"),
+        (81, "critical"),
+        (120, "critical"),
+    ],
 )
-def test_a_pi_4_is_warm_from_68_hot_from_74_and_critical_from_79(reads: float, band: str) -> None:
+def test_a_pi_4_is_warm_from_68_hot_from_74_and_critical_from_81(reads: float, band: str) -> None:
     assert bands(DIE, [reads]) == [band]
 
 
@@ -60,7 +68,7 @@ def test_upward_is_at_once_and_over_any_number_of_bands() -> None:
 
 
 def test_downward_waits_for_the_dwell_and_then_goes_as_far_as_it_stayed_better() -> None:
-    found = bands(DIE, [80, *[68.5] * 31, *[50.0] * 31])
+    found = bands(DIE, [82, *[68.5] * 31, *[50.0] * 31])
     assert found[:31] == ["critical"] * 31
     assert found[31] == "warm"  # below what hot and critical are left at, above what warm is
     assert found[-1] == "nominal"
@@ -68,18 +76,18 @@ def test_downward_waits_for_the_dwell_and_then_goes_as_far_as_it_stayed_better()
 
 
 def test_a_moment_back_in_the_band_starts_the_dwell_again() -> None:
-    found = bands(DIE, [80, *[60.0] * 29, 75, *[60.0] * 31])
+    found = bands(DIE, [82, *[60.0] * 29, 77, *[60.0] * 31])
     assert found[:61] == ["critical"] * 61
     assert found[61] == "nominal"
 
 
-@pytest.mark.parametrize("trip", [68.0, 74.0, 79.0, 63.0, 69.0, 73.0])
+@pytest.mark.parametrize("trip", [68.0, 74.0, 81.0, 63.0, 69.0, 76.0])
 def test_a_triangle_of_one_degree_at_any_trip_is_one_transition(trip: float) -> None:
     """At the three that enter a band and the three that leave one, starting from the band the trip is about."""
-    start = {63.0: 68.0, 69.0: 74.0, 73.0: 79.0}.get(trip, 50.0)
+    start = {63.0: 68.0, 69.0: 74.0, 76.0: 81.0}.get(trip, 50.0)
     wave = [trip + (abs((i % 8) - 4) - 2) / 2 for i in range(400)]
     found = bands(DIE, [start, *wave])
-    from_start = found if trip in {68.0, 74.0, 79.0} else found[1:]
+    from_start = found if trip in {68.0, 74.0, 81.0} else found[1:]
     assert changes(from_start) <= 1
 
 
@@ -100,7 +108,7 @@ def test_a_spike_of_one_sample_costs_one_dwell_and_no_more() -> None:
 def test_three_silent_samples_of_a_required_sensor_count_one_band_up() -> None:
     assert bands(DIE, [50, None, None, None]) == ["nominal", "nominal", "nominal", "warm"]
     assert bands(DIE, [75, None, None, None]) == ["hot", "hot", "hot", "critical"]
-    assert bands(DIE, [80, None, None, None, None]) == ["critical"] * 5
+    assert bands(DIE, [82, None, None, None, None]) == ["critical"] * 5
 
 
 def test_a_sensor_that_comes_back_is_believed_after_the_dwell() -> None:
@@ -158,6 +166,7 @@ def no_laxer(harder: Limits, milder: Limits) -> bool:
     return (
         harder.concurrency <= milder.concurrency
         and (harder.rate_hz or infinite) <= (milder.rate_hz or infinite)
+        and (harder.duty or infinite) <= (milder.duty or infinite)
         and harder.variant_floor >= milder.variant_floor
         and harder.priority_floor >= milder.priority_floor
         and harder.telemetry_interval_s >= milder.telemetry_interval_s
@@ -222,4 +231,4 @@ def test_it_eases_no_more_than_once_a_dwell(trace: list[tuple[float, float | Non
 
 def test_the_heat_bands_hang_on_the_throttling_point() -> None:
     triggers: list[Trigger] = [(s.enter, s.leave) for s in heat(99.0)]
-    assert triggers == [(87.0, 82.0), (93.0, 88.0), (98.0, 92.0)]
+    assert triggers == [(87.0, 82.0), (93.0, 88.0), (100.0, 95.0)]
