@@ -109,7 +109,9 @@ class Shelf:
         if not (leave := self._for(key, need_bytes)):
             return
         if wait_s := self._turnover.ask(key, now):
-            raise Overloaded(f"memory is full, and others were loaded just now or come first: {key.name} waits", wait_s)
+            raise Overloaded(
+                f"memory is full, and others were loaded just now or come first: {key.name} waits", wait_s
+            )
         self._turnover.displaced(key, now)
         self._retire_all(leave)
 
