@@ -120,11 +120,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edged-zoo-") as work:
         models = zoo(Path(work))
-        rows = [
-            [name, *asyncio.run(under(models, weights, arguments.hz, arguments.seconds))]
-            for name, weights in LOADS.items()
-        ]
-    print(markdown(COLUMNS, rows))
+        print(markdown(COLUMNS, []), flush=True)
+        for name, weights in LOADS.items():
+            row = [name, *asyncio.run(under(models, weights, arguments.hz, arguments.seconds))]
+            print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -132,8 +132,8 @@ COLUMNS = (
 def table(seeds: Sequence[int], minutes: float, ladder: int) -> tuple[Sequence[str], list[Row], str]:
     """Columns, a row a load, ambient and policy, and what was tuned to what."""
     chosen = tuned(minutes)
-    days = [Day(load, a, seed, minutes, ladder) for load in LOADS for a in AMBIENTS for seed in seeds]
-    found = dict(zip(days, parallel(_one, [(day, chosen) for day in days]), strict=True))
+    days = [Day(load, a, seed, minutes, ladder) for load in LOADS for seed in seeds for a in AMBIENTS]
+    found = dict(zip(days, parallel(_one, [(day, chosen) for day in days], len(AMBIENTS)), strict=True))
     rows = []
     for load, ambient in product(LOADS, AMBIENTS):
         runs = [found[day] for day in days if (day.load, day.ambient) == (load, ambient)]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
-LOADING_SHARE: Final = 0.05
-"""Share of the time that may go into loading models in the place of others."""
+LOADING_SHARE: Final = 0.04
+"""Share of the time that may go into loading models in the place of others; with all others, a twentieth."""
 CREDIT_S: Final = 1.0
 """So much loading may come at once after a while without."""
+LONGEST_S: Final = 2.0
+"""What one loading counts for at most: one that was drawn out must not lock the others out for minutes."""
+TOLD_S: Final = 5.0
+"""The longest that a caller is sent away for."""
 GRACE_S: Final = 2.0
 """So much later than told may a caller come back."""
 EXACT_S: Final = 1e-9
@@ -44,7 +48,7 @@ def to_unload(residents: Iterable[Resident[K]], need_bytes: int, budget_bytes: i
 class Turnover(Generic[K]):
     """Who may displace others, and when: loading stays below its share of the time, in the order of asking.
 
-    Where more is asked for, who came in by displacing stays for about 20 times what its loading took.
+    Where more is asked for, who came in by displacing stays for about 25 times what its loading took.
     """
 
     def __init__(self) -> None:
@@ -56,7 +60,11 @@ class Turnover(Generic[K]):
         self._at_s: float | None = None
 
     def ask(self, key: K, now: float) -> float:
-        """Seconds until `key` may displace others; 0 where it may now. Who does not come back loses its place."""
+        """Seconds to stay away before `key` may displace others; 0 where it may now.
+
+        At most `TOLD_S`, so that nobody sleeps through the time when its model is in memory; who does not come back
+        then loses its place.
+        """
         self._fill(now)
         self._claims = {other: until for other, until in self._claims.items() if other == key or until >= now}
         self._claims.setdefault(key, now)
@@ -65,8 +73,9 @@ class Turnover(Generic[K]):
             if ahead == key:
                 break
             wait_s += self._expected_s(ahead) / LOADING_SHARE
-        self._claims[key] = now + wait_s + GRACE_S
-        return wait_s
+        told_s = min(wait_s, TOLD_S)
+        self._claims[key] = now + told_s + GRACE_S
+        return told_s
 
     def displaced(self, by: K, now: float) -> None:
         """Note that others leave for `by`."""
@@ -77,7 +86,7 @@ class Turnover(Generic[K]):
 
     def loaded(self, key: K, took_s: float) -> None:
         """Note what a loading took."""
-        self._took_s[key] = took_s
+        took_s = self._took_s[key] = min(took_s, LONGEST_S)
         self._claims.pop(key, None)
         if (charged := self._charged.pop(key, None)) is not None:
             self._credit_s += charged - took_s

@@ -18,9 +18,9 @@ from edged.power.readings import Sample, value
 
 HORIZON_S = 12.0
 """Half as long again as a die takes to follow (8 s on a Pi 4): what a look decides must show at the ones after it."""
-MARGIN_K = (0.4, 3.0)
+MARGIN_K = (0.5, 3.0)
 """How far below the trip it aims: by what the model mispredicts, between these."""
-MARGIN_ERRORS = 1.6
+MARGIN_ERRORS = 1.8
 FAR_K, NEAR_K = 10.0, 2.0
 """By distance alone: all from so far below the trip on, nothing from so near on."""
 LEAST = 0.03

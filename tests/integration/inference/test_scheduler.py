@@ -166,6 +166,49 @@ async def test_limits_decide_from_the_next_call_on(here: Room) -> None:
 
 
 @scenario()
+async def test_the_cpu_time_of_calls_is_spent_by_priority_and_what_did_not_run_is_given_back(
+    here: Room,
+) -> None:
+    await here.ask()
+    here.limits.value = Limits(duty=1e-5, reason="shaped")
+    await here.ask()
+    with pytest.raises(
+        Throttled, match="of the CPU time is for inferences, and it is spent: shaped"
+    ) as caught:
+        await here.ask()
+    assert caught.value.retry_after_s > 0.0
+    assert (await here.ask(priority=9)).limits == "shaped"
+    with pytest.raises(Throttled):
+        await here.ask(priority=9)
+    here.limits.value = Limits()
+    await here.ask()  # the next share begins with full buckets
+    here.limits.value = Limits(duty=1e-5)
+    with here.held():
+        doomed = asyncio.get_running_loop().create_task(here.ask())
+        await queued(here, 1)
+        doomed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await doomed
+        again = asyncio.get_running_loop().create_task(here.ask())
+        await queued(here, 1)
+    assert isinstance(await again, Answer)
+
+
+@scenario()
+async def test_a_call_of_a_higher_priority_does_not_wait_for_places_that_lower_ones_hold(here: Room) -> None:
+    await here.ask()
+    here.limits.value = Limits(concurrency=1, reason="hot")
+    async with asyncio.TaskGroup() as group:
+        with here.held():
+            group.create_task(here.ask(priority=2))
+            await queued(here, 1)
+            with pytest.raises(Throttled, match="1 inferences are in the daemon"):
+                await here.ask(priority=2)
+            group.create_task(here.ask(priority=7))
+            await queued(here, 2)
+
+
+@scenario()
 async def test_concurrency_counts_what_is_queued_and_what_runs_over_all_models(here: Room) -> None:
     await here.ask()
     await here.ask("other")
