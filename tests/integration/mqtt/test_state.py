@@ -195,7 +195,7 @@ def test_heat_is_on_the_broker_as_it_begins(broker: OpenBroker) -> None:
         device = Device()
         async with telling(config(broker), device), online(config(broker), TOPICS.status, TOPICS.now) as line:
             await heard(line, TOPICS.now)
-            device.sense(heat_cpu_thermal=79.5)
+            device.sense(heat_cpu_thermal=82.0)
             hot = document(await heard(line, TOPICS.now, 2))
             assert (hot["band"], hot["problem"]["heat"]) == ("critical", True)
             status = document(await heard(line, TOPICS.status, 2))

@@ -97,7 +97,7 @@ def test_what_happened_while_there_was_no_broker_comes_when_there_is_one(tmp_pat
     async def scenario() -> None:
         device = Device()
         async with spooled(device, broker, tmp_path) as spool:
-            device.sense(heat_cpu_thermal=79.5)
+            device.sense(heat_cpu_thermal=82.0)
             await spool.alerted.wait()
             broker.start()
             async with online(MqttConfig(brokers=(broker.url,)), TOPICS.alert) as line:
