@@ -44,7 +44,7 @@ class Kind(NamedTuple):
 
 CODES: Final[Mapping[str, Kind]] = {
     "heat.hot": Kind("warning", "within 6 K of where the board slows itself down"),
-    "heat.critical": Kind("critical", "within 1 K of it"),
+    "heat.critical": Kind("critical", "beyond that point: doing less has not been enough"),
     "battery.low": Kind("warning", "on battery, 20 % or less"),
     "battery.critical": Kind("critical", "on battery, 10 % or less"),
     "supply.undervoltage": Kind("critical", "the board saw its supply voltage break down"),

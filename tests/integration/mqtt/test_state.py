@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.people.vitals import Now, Status, Topics
 from edged.links.mqtt.values import Publication
+from edged.links.mqtt.people.vitals import Now, Status, Topics
 from tests.rig.broker import OpenBroker, running
 from tests.rig.jinja import render
 from tests.rig.mqtt import Ear, Line, online
@@ -195,7 +195,7 @@ def test_heat_is_on_the_broker_as_it_begins(broker: OpenBroker) -> None:
         device = Device()
         async with telling(config(broker), device), online(config(broker), TOPICS.status, TOPICS.now) as line:
             await heard(line, TOPICS.now)
-            device.sense(heat_cpu_thermal=81.5)
+            device.sense(heat_cpu_thermal=82.0)
             hot = document(await heard(line, TOPICS.now, 2))
             assert (hot["band"], hot["problem"]["heat"]) == ("critical", True)
             status = document(await heard(line, TOPICS.status, 2))

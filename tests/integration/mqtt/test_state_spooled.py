@@ -12,10 +12,10 @@ from typing import Any
 
 from edged.limits import Limits
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.people.config import StateConfig
-from edged.links.mqtt.people.vitals import Topics
 from edged.links.mqtt.sharing import Sender
+from edged.links.mqtt.people.config import StateConfig
 from edged.links.mqtt.values import Publication
+from edged.links.mqtt.people.vitals import Topics
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.service import Spool
 from edged.links.spool.values import Kind, Record
@@ -97,7 +97,7 @@ def test_what_happened_while_there_was_no_broker_comes_when_there_is_one(tmp_pat
     async def scenario() -> None:
         device = Device()
         async with spooled(device, broker, tmp_path) as spool:
-            device.sense(heat_cpu_thermal=81.5)
+            device.sense(heat_cpu_thermal=82.0)
             await spool.alerted.wait()
             broker.start()
             async with online(MqttConfig(brokers=(broker.url,)), TOPICS.alert) as line:

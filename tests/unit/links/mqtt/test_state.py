@@ -11,10 +11,10 @@ import pytest
 
 from edged.errors import Overloaded, Unreachable
 from edged.limits import Limits
-from edged.links.mqtt.people.config import HomeAssistantConfig, StateConfig
 from edged.links.mqtt.people.state import ALERTS_WAITING_MAX, State
-from edged.links.mqtt.people.vitals import Look, Status, Topics, encode
+from edged.links.mqtt.people.config import HomeAssistantConfig, StateConfig
 from edged.links.mqtt.values import Publication, Terms
+from edged.links.mqtt.people.vitals import Look, Status, Topics, encode
 from edged.tools.telemetry import Keys
 from tests.rig.fastloop import FastLoop
 from tests.rig.telling import ME, Device, Disk, House
@@ -498,7 +498,7 @@ def test_a_disk_that_stays_full_does_not_fill_the_memory() -> None:
 def test_alerts_do_not_wait_for_the_batch() -> None:
     async def scenario(world: World) -> None:
         await asyncio.sleep(5)
-        world.heat(81.5)
+        world.heat(82.0)
         await asyncio.sleep(1)
         assert {alert["code"] for alert in world.disk.documents("/up/alert")} == {"heat.hot", "heat.critical"}
         assert world.disk.documents("/up/telemetry") == []
@@ -508,7 +508,7 @@ def test_alerts_do_not_wait_for_the_batch() -> None:
 
 def test_without_telemetry_alerts_are_stored_all_the_same() -> None:
     async def scenario(world: World) -> None:
-        world.heat(81.5)
+        world.heat(82.0)
         await asyncio.sleep(600)
         assert len(world.disk.documents("/up/alert")) == 2
         assert world.disk.documents("/up/telemetry") == []
