@@ -54,6 +54,7 @@ class Shelf:
         self._displace(key, self._known_bytes.get(key, 0), now)
         config = msgspec.structs.replace(self._config, threads=self._threads())
         self.workers[key] = worker = Worker(key, config, lambda: load(config), self._events)
+        worker.interpreter_bytes = self._known_bytes.get(key, 0)  # its place is taken while it loads
         return worker
 
     def settle(self, worker: Worker, interpreter_bytes: int) -> None:
@@ -120,7 +121,7 @@ class Shelf:
         if need_bytes > (most := self._config.memory_budget_bytes):
             need, room = f"{need_bytes / MiB:.1f} MiB", f"{most / MiB:.1f} MiB"
             raise TooLarge(f"model {key.name} takes {need}, the budget (memory_budget_bytes) is {room}")
-        others = [worker for worker in self.workers.values() if worker.ready and worker.key != key]
+        others = [worker for worker in self.workers.values() if worker.key != key]
         leave = to_unload(self._residents(others), need_bytes, max(self._budget_bytes(), need_bytes))
         if leave is None:
             soonest = max(w.cost.service_s * max(1, w.in_hand) for w in others)

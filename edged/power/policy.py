@@ -13,7 +13,7 @@ from edged.power.endurance import Endurance
 from edged.power.governor import NOTHING, State, step
 from edged.power.outlooks import Outlooks
 from edged.power.readings import Sample
-from edged.power.shaping import Bound, Shape, heat_bounds, shape
+from edged.power.shaping import Bound, Shape, heat_bounds, heat_loads, shape
 
 
 class Policy:
@@ -22,13 +22,15 @@ class Policy:
     def __init__(self, dwell_s: float = DWELL_S, endurance: Endurance | None = None) -> None:
         self._dwell_s, self._endurance = dwell_s, endurance
         self._shape = Shape()
+        self._loads: dict[str, float] = {}
         self.outlooks = Outlooks()
         self.state: State = NOTHING
 
     def decide(self, rules: Sequence[Rule], sample: Sample, now: float) -> Limits:
         """What may run now; `now` in seconds, never less than at the call before."""
         self.outlooks.look(rules, sample, now)
-        bounds = heat_bounds(rules, sample, self.outlooks) + self._battery(sample, now)
+        self._loads = heat_loads(rules, sample, self.outlooks, self._loads)
+        bounds = heat_bounds(self._loads) + self._battery(sample, now)
         self._shape, shaped = shape(self._shape, bounds, sample, now, self._dwell_s)
         self.state, limits = step(self._planned(rules, now), self.state, sample, now, self._dwell_s, shaped)
         return limits

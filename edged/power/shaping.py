@@ -7,12 +7,13 @@ that no model follows, the distance to the trip decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp
 from typing import NamedTuple
 
 from edged.limits import Limits
 from edged.power.bands import Rule
+from edged.power.forecast import HeatModel
 from edged.power.outlooks import Outlooks
 from edged.power.readings import Sample, value
 
@@ -68,22 +69,28 @@ def shape(
     return Shape(True, calm_since_s, others, now), [limits]
 
 
-def heat_bounds(rules: Sequence[Rule], sample: Sample, outlooks: Outlooks) -> list[Bound]:
-    """What each sensor allows; a silent one is for the bands."""
-    return [
-        Bound(
-            _bearable(rule, celsius, outlooks),
-            "heat",
-            f"keeps {rule.reading} below where the board slows down",
-        )
-        for rule in rules
-        if rule.cause == "heat" and (celsius := value(sample, rule.reading)) is not None
-    ]
+def heat_loads(
+    rules: Sequence[Rule], sample: Sample, outlooks: Outlooks, before: Mapping[str, float]
+) -> dict[str, float]:
+    """The largest load that each sensor allows; of a required one that is silent what it allowed `before`."""
+    found: dict[str, float] = {}
+    steers = value(sample, "cpu.busy") is not None
+    for rule in (rule for rule in rules if rule.cause == "heat"):
+        celsius = value(sample, rule.reading)
+        if celsius is not None:
+            found[rule.reading] = _bearable(rule, celsius, outlooks.model(rule.reading) if steers else None)
+        elif rule.required and rule.reading in before:
+            found[rule.reading] = before[rule.reading]
+    return found
 
 
-def _bearable(rule: Rule, celsius: float, outlooks: Outlooks) -> float:
-    """The largest load that this sensor allows."""
-    model = outlooks.model(rule.reading)
+def heat_bounds(loads: Mapping[str, float]) -> list[Bound]:
+    """The same as bounds."""
+    words = "keeps {} below where the board slows down"
+    return [Bound(load, "heat", words.format(reading)) for reading, load in loads.items()]
+
+
+def _bearable(rule: Rule, celsius: float, model: HeatModel | None) -> float:
     if model is not None:
         margin_k = min(MARGIN_K[1], max(MARGIN_K[0], MARGIN_ERRORS * model.error_k))
         if (most := model.most(rule.throttle_c - margin_k, HORIZON_S)) is not None:

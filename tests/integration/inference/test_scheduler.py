@@ -279,6 +279,24 @@ async def test_the_least_recently_used_model_is_unloaded_for_the_next(here: Room
 
 
 @scenario()
+async def test_a_model_that_is_being_loaded_has_its_place_taken(here: Room) -> None:
+    sizes = {}
+    for name, values in (("tiny", (1.0, 2.0)), ("other", (1.0, 2.0)), ("large", [0.0] * 512)):
+        await here.ask(name, values)
+        sizes[name] = max(m.memory_bytes for m in here.scheduler.status().models if m.name == name)
+        here.limits.value = Limits(memory_share=1e-9)
+        here.scheduler.limits_changed()
+        here.limits.value = Limits()
+    budget = sizes["tiny"] + sizes["large"] - 1
+    here.scheduler._shelf._config = InferenceConfig(memory_budget_bytes=budget)
+    first = here.scheduler.submit(room.request("tiny", (1.0, 2.0)))
+    with pytest.raises(Overloaded, match="models at work hold the memory that large needs"):
+        await here.ask("large", [0.0] * 512)
+    assert isinstance(await first, Answer)
+    assert isinstance(await here.ask("large", [0.0] * 512), Answer)
+
+
+@scenario()
 async def test_when_memory_is_short_idle_models_leave_at_once_and_one_at_a_time_still_runs(
     here: Room,
 ) -> None:

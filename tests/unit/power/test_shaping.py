@@ -106,3 +106,26 @@ def test_the_same_samples_give_the_same_limits() -> None:
     assert [again.decide(RULES, seen, i * LOOK_S) for i, (_, _, seen) in enumerate(found)] == [
         limits for _, limits, _ in found
     ]
+
+
+def test_a_sensor_that_misses_a_look_frees_nothing() -> None:
+    policy = Policy()
+    held_back = policy.decide(RULES, sample(75.0, 0.5, 0.5), 0.0)
+    assert policy.decide(RULES, sample(None, 0.5, 0.5), 2.0) == held_back
+
+
+def test_a_zone_that_is_powered_down_holds_nothing_back() -> None:
+    rules = [RULES[0]._replace(required=False), *COMMON]
+    policy = Policy()
+    assert policy.decide(rules, sample(75.0, 0.5, 0.5), 0.0).duty is not None
+    assert policy.decide(rules, sample(None, 0.5, 0.5), 2.0).duty is None
+
+
+def test_without_the_load_of_the_cpu_the_distance_to_the_trip_decides() -> None:
+    dice, board, policy = random.Random(2), Heat(45.0), Policy()  # noqa: S311 - likewise
+    for index in range(200):
+        load = float(index // 20 % 2)
+        board.run(LOOK_S, load / 2)
+        policy.decide(RULES, sample(sensed(board.die_c, dice), load / 2, load / 2), index * LOOK_S)
+    blind = {key: reading for key, reading in sample(74.0, 0.0, 0.0).items() if key == "heat.die"}
+    assert policy.decide(RULES, blind, 400.0).duty == 0.5
