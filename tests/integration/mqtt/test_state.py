@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.values import Publication
 from edged.links.mqtt.people.vitals import Now, Status, Topics
+from edged.links.mqtt.values import Publication
 from tests.rig.broker import OpenBroker, running
 from tests.rig.jinja import render
 from tests.rig.mqtt import Ear, Line, online

@@ -12,10 +12,10 @@ from typing import Any
 
 from edged.limits import Limits
 from edged.links.mqtt.config import MqttConfig
-from edged.links.mqtt.sharing import Sender
 from edged.links.mqtt.people.config import StateConfig
-from edged.links.mqtt.values import Publication
 from edged.links.mqtt.people.vitals import Topics
+from edged.links.mqtt.sharing import Sender
+from edged.links.mqtt.values import Publication
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.service import Spool
 from edged.links.spool.values import Kind, Record

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import string
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from edged.mcp.seal import Broken, Seal
 
 KEY = bytes(range(32))
+ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
 @given(st.binary(), st.binary())
@@ -18,12 +20,12 @@ def test_what_is_sealed_opens_in_its_context(data: bytes, context: bytes) -> Non
     assert seal.open(seal.seal(data, context), context) == data
 
 
-@given(st.data())
-def test_what_was_changed_anywhere_does_not_open(data: st.DataObject) -> None:
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, len(ALPHABET) - 1))
+def test_what_was_changed_anywhere_does_not_open(where: float, by: int) -> None:
     seal = Seal(KEY)
     text = seal.seal(b"answers", b"here")
-    at = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.sampled_from("ABab01-_").filter(lambda letter: letter != text[at]))
+    at = int(where * len(text))
+    other = ALPHABET[(ALPHABET.index(text[at]) + by) % len(ALPHABET)]
     changed = text[:at] + other + text[at + 1 :]
     with pytest.raises(Broken):
         seal.open(changed, b"here")

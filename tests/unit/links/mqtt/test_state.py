@@ -11,10 +11,10 @@ import pytest
 
 from edged.errors import Overloaded, Unreachable
 from edged.limits import Limits
-from edged.links.mqtt.people.state import ALERTS_WAITING_MAX, State
 from edged.links.mqtt.people.config import HomeAssistantConfig, StateConfig
-from edged.links.mqtt.values import Publication, Terms
+from edged.links.mqtt.people.state import ALERTS_WAITING_MAX, State
 from edged.links.mqtt.people.vitals import Look, Status, Topics, encode
+from edged.links.mqtt.values import Publication, Terms
 from edged.tools.telemetry import Keys
 from tests.rig.fastloop import FastLoop
 from tests.rig.telling import ME, Device, Disk, House
