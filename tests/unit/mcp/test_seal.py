@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edged.mcp.seal import Broken, Seal
 
 KEY = bytes(range(32))
-ALPHABET = string.ascii_letters + string.digits + "-_"
+ALPHABET = string.ascii_letters + string.digits + string.punctuation
 
 
 @given(st.binary(), st.binary())
