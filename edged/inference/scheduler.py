@@ -18,7 +18,8 @@ from edged.inference.config import InferenceConfig
 from edged.inference.gate import Cost, Gate, choose_variant
 from edged.inference.kernels.seam import Kernels
 from edged.inference.manifest import AudioInput, Manifest, Variant
-from edged.inference.pipeline import Loader, Parts, Pipeline, load
+from edged.inference.pipelines.loading import load
+from edged.inference.pipelines.pipeline import Loader, Parts, Pipeline
 from edged.inference.request import Request
 from edged.inference.shelf import Shelf
 from edged.inference.stats import ModelStats, Status

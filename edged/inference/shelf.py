@@ -10,7 +10,7 @@ import msgspec
 
 from edged.errors import EdgedError, Overloaded, TooLarge, again
 from edged.inference.config import InferenceConfig, MiB
-from edged.inference.pipeline import Pipeline
+from edged.inference.pipelines.pipeline import Pipeline
 from edged.inference.residency import Resident, Turnover, to_unload
 from edged.inference.stats import ModelStatus
 from edged.inference.streaming import Streams

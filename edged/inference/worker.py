@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from edged.errors import DeadlineExceeded, EdgedError, Overloaded, RuntimeFault
 from edged.inference.config import InferenceConfig
 from edged.inference.gate import Cost
-from edged.inference.pipeline import Outcome, Pipeline
+from edged.inference.pipelines.pipeline import Outcome, Pipeline
 from edged.inference.request import Request
 from edged.inference.streams import Key
 from edged.inference.turns import Turns
