@@ -1,4 +1,4 @@
-"""Keys for a spool whose device is not what is tested: the real sealing, under a root that is written here."""
+"""Keys for a spool: of a device that is not what is tested, or of a vault. The sealing is real."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from edged.errors import EdgedError
 from edged.keys import sealed
 from edged.keys.secret import Secret
+from edged.keys.vault import Purpose, Vault
 
 
 class FixedKeys:
@@ -29,3 +30,17 @@ class FixedKeys:
     def _check(self) -> None:
         if self.problem:
             raise self.problem
+
+
+class VaultKeys:
+    """The keys of a vault, opened."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._sealer = vault.sealer(Purpose.SPOOL)
+        self.problem: EdgedError | None = None
+
+    def seal(self, place: str, plain: bytes) -> bytes:
+        return self._sealer.seal(place, plain)
+
+    def open(self, place: str, data: bytes) -> bytes:
+        return self._sealer.open(place, data)
