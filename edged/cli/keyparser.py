@@ -36,6 +36,11 @@ def keys(commands: Commands[argparse.ArgumentParser]) -> None:
         "export", help="put the device's state into one file, encrypted to the recovery key"
     )
     restore = actions.add_parser("restore", help="lay an export out on a blank board")
+    seal = actions.add_parser("seal", help="encrypt a secret of the config, such as the broker's password")
+    seal.add_argument("file", metavar="FILE", help="with the secret; - is standard input")
+    unseal = actions.add_parser("unseal", help="print a secret of the config that was sealed")
+    for action in (seal, unseal):
+        action.add_argument("name", metavar="NAME", help="what it is called: letters, digits, - and _")
     for action in (export, restore):
         action.add_argument("file", metavar="FILE")
     for action in (drill, recover, restore):
@@ -46,7 +51,7 @@ def keys(commands: Commands[argparse.ArgumentParser]) -> None:
         action.add_argument("--weaker", action="store_true", help="allow a weaker protection than before")
     for action, function in {
         init: "init", status: "status", rotate: "rotate", drill: "drill",
-        recover: "recover", export: "export", restore: "restore",
+        recover: "recover", export: "export", restore: "restore", seal: "seal", unseal: "unseal",
     }.items():  # fmt: skip
         _common(action, f"edged.cli.keys:{function}")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edged.cli import state
 from edged.cli.tables import show
-from edged.errors import NotFound, Rejected
+from edged.errors import BadArgument, NotFound, Rejected
+
+SPOOL: Final = "spool.db"
+"""The daemon's outbox in the state directory."""
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -42,6 +46,8 @@ def rotate(arguments: argparse.Namespace) -> int:
     """A new root secret, and every file encrypted again."""
     from edged.keys import rotation
     from edged.keys.sealedfiles import SealedFiles
+    from edged.keys.vault import Purpose
+    from edged.links.spool.resealing import reseal
 
     with state.vault(arguments) as vault:
         files = SealedFiles(vault, state.directory(arguments))
@@ -50,9 +56,52 @@ def rotate(arguments: argparse.Namespace) -> int:
         for place, purpose in stale:
             files.reseal(place, purpose)
             state.progress(place, files.path(place, purpose).stat().st_size)
+        records = reseal(state.directory(arguments) / SPOOL, vault.sealer(Purpose.SPOOL))
         retired = rotation.retire(vault, epoch) if arguments.retire else []
-        answer = {"epoch": epoch, "files": len(stale), "retired": retired, "opens": sorted(vault.roots())}
+        answer = {
+            "epoch": epoch,
+            "files": len(stale),
+            "records": records,
+            "retired": retired,
+            "opens": sorted(vault.roots()),
+        }
     show(answer, as_json=arguments.json)
+    return 0
+
+
+def seal(arguments: argparse.Namespace) -> int:
+    """Encrypt a secret of the config; it is put where its rotation and the daemon find it."""
+    from edged.keys.sealedfiles import SealedFiles
+    from edged.keys.vault import Purpose
+
+    place, secret = _secret_place(arguments.name), state.read_input(arguments.file)
+    with state.vault(arguments) as vault:
+        files = SealedFiles(vault, state.directory(arguments).absolute())
+        path = files.path(place, Purpose.SECRETS)
+        vault.note.note("keys.seal", {"name": arguments.name})
+        files.write(place, Purpose.SECRETS, [secret])
+    show({"file": str(path)}, as_json=arguments.json)
+    if arguments.file != "-":
+        print(f"{arguments.file} still lies open: delete it once this is in use", file=sys.stderr)
+    return 0
+
+
+def unseal(arguments: argparse.Namespace) -> int:
+    """Print a secret as it was sealed, byte for byte; as JSON, base64."""
+    import base64
+
+    from edged.keys.sealedfiles import SealedFiles
+    from edged.keys.vault import Purpose
+
+    with state.vault(arguments) as vault:
+        vault.note.note("keys.unseal", {"name": arguments.name})
+        files = SealedFiles(vault, state.directory(arguments).absolute())
+        secret = b"".join(files.read(_secret_place(arguments.name), Purpose.SECRETS))
+    if arguments.json:
+        show({"base64": base64.b64encode(secret).decode()}, as_json=True)
+        return 0
+    sys.stdout.buffer.write(secret)
+    sys.stdout.buffer.flush()
     return 0
 
 
@@ -119,6 +168,12 @@ def restore(arguments: argparse.Namespace) -> int:
         finally:
             vault.close()
     return 0
+
+
+def _secret_place(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise BadArgument(f"{name!r} is no name for a secret: letters, digits, - and _")
+    return f"secrets/{name}"
 
 
 def _made(place: Keyplace, arguments: argparse.Namespace, public: ec.EllipticCurvePublicKey | None) -> Vault:

@@ -179,7 +179,7 @@ class Daemon:
         if not self._config.mqtt.enabled:
             return None
         memory.with_openssl()
-        from edged.daemon.network import Network  # noqa: PLC0415 - the MQTT client comes with its first broker
+        from edged.daemon.network import Held, Network  # noqa: PLC0415 - the MQTT client comes with its first broker
         from edged.tools.telemetry import Keys, Sources  # noqa: PLC0415 - likewise
 
         def keys() -> Keys | None:
@@ -204,7 +204,7 @@ class Daemon:
             self._limits,
             sources,
             self._wall_s,
-            await self._trust.tls(),
+            Held(await self._trust.tls(), self._trust.secrets(), self._trust.sealer()),
         )
         self._trust.publish(network.checkpoints)
         self._showing.on_refresh = network.state.nudge

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,11 +18,12 @@ from edged.links.mqtt.mcp.service import McpService
 from edged.links.mqtt.people.management import Management
 from edged.links.mqtt.people.state import State
 from edged.links.mqtt.people.vitals import ROOT
+from edged.links.mqtt.secrets import Secrets
 from edged.links.mqtt.sharing import Sender
 from edged.links.mqtt.tls import Tls
 from edged.links.spool.service import Spool
 from edged.links.spool.status import OK
-from edged.links.spool.values import Kind, Record
+from edged.links.spool.values import Kind, Record, Sealer
 from edged.mcp.access import Access
 from edged.mcp.server import Server
 from edged.tasks import Latest, OneThread, supervise
@@ -33,6 +34,14 @@ from edged.tools.telemetry import Sources, Telemetry, identify
 DESCRIPTION: Final = (
     "Runs machine-learning models on pictures, sounds and readings, as hard as its board can take."
 )
+
+
+class Held(NamedTuple):
+    """What the device's keys give to its connections, each None where there are none."""
+
+    tls: Tls | None = None
+    secrets: Secrets | None = None
+    sealer: Sealer | None = None
 
 
 class Published:
@@ -68,7 +77,7 @@ class Network:
         limits: Latest[Limits],
         sources: Sources,
         wall_s: Callable[[], float],
-        tls: Tls | None = None,
+        held: Held,
     ) -> None:
         mqtt = config.mqtt
         self._brokers = [Address.parse(url).url for url in mqtt.brokers]
@@ -76,14 +85,21 @@ class Network:
         me = identify(device)
         try:
             self._mcp = McpService(
-                server, access, mqtt, device=device, boot_id=me.boot_id, description=DESCRIPTION, tls=tls
+                server,
+                access,
+                mqtt,
+                device=device,
+                boot_id=me.boot_id,
+                description=DESCRIPTION,
+                tls=held.tls,
+                secrets=held.secrets,
             )
         except ValueError as exc:
             raise BadConfig(f"[mqtt] id: {exc}; set one") from exc
         self._thread = OneThread("spool")
         sender = Sender()
         path = Path(config.paths.state) / "spool.db"
-        self._spool = Spool(path, mqtt.spool, device, sender, self._thread, wall_s)
+        self._spool = Spool(path, mqtt.spool, device, sender, self._thread, wall_s, held.sealer)
         sources = replace(sources, evicted=self._evicted, spool_error=self._spool_error, twin=self._twin)
         telemetry = Telemetry(me, sources, mqtt.state.mute)
         self.state = State(mqtt.state, me, telemetry, limits, sender.publish, self._spool)
@@ -95,7 +111,8 @@ class Network:
             sender,
             beside=[self._spool],
             subscriptions=self._spool.subscriptions(),
-            tls=tls,
+            tls=held.tls,
+            secrets=held.secrets,
         )
         self.checkpoints = Published(self._spool, f"{ROOT}/{device}/up/audit")
         self._stopping = asyncio.Event()

@@ -19,7 +19,9 @@ from edged.tools.keys import KeysState, closed, opened
 
 if TYPE_CHECKING:
     from edged.keys.keyring import Keyring
+    from edged.links.mqtt.secrets import Secrets
     from edged.links.mqtt.tls import Tls
+    from edged.links.spool.values import Sealer
 
 LOG = logging.getLogger("edged")
 
@@ -85,6 +87,22 @@ class Trust:
 
         await self.keyring.load_tls()
         return DeviceTls(self.keyring.material)
+
+    def sealer(self) -> Sealer | None:
+        """What the spool is sealed with; None on a device that has no keys."""
+        if self.keyring is None:
+            return None
+        from edged.daemon.sealing import SpoolKeys  # noqa: PLC0415 - with the keys, see `_open_keys`
+
+        return SpoolKeys(self.keyring)
+
+    def secrets(self) -> Secrets | None:
+        """What reads the config's secret files; None on a device that has no keys."""
+        if self.keyring is None:
+            return None
+        from edged.daemon.sealing import DeviceSecrets  # noqa: PLC0415 - likewise
+
+        return DeviceSecrets(self.keyring, self._state)
 
     async def _open_keys(self) -> None:
         """A device that was given keys, or must have some, opens them; any other does without."""

@@ -35,6 +35,7 @@ class SealedFiles:
         path = self.path(place, purpose)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 _write_synced(temporary, self._vault.seal_stream(purpose, place, content))
                 temporary.replace(path)

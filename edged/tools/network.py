@@ -60,3 +60,5 @@ def _troubles(mcp: McpStatus, spool: SpoolStatus) -> Iterator[str]:
         yield "the broker lets clients use each other's topics, so nobody may do more than read over MQTT"
     if spool.disk != OK:
         yield f"what is to be told is not stored: {spool.disk}"
+    if spool.keys != OK:
+        yield f"what is sealed in the spool stays there: {spool.keys}"

@@ -4,7 +4,7 @@
 
 A run is a few lives and a calm one at the end. Each life is a process whose disk is recorded; it ends at a moment the
 seed chooses among all writes, fsyncs and events, and the next begins on what a power cut there could have left,
-un-fsynced writes dropped or torn. What the world outside has seen by that moment stays seen. Time is the loop's own.
+un-fsynced writes dropped or torn. In runs of an odd seed records are sealed. What the world outside has seen by that moment stays seen. Time is the loop's own.
 
 Asked of each run: every record that must not be lost and was acknowledged to its producer has reached the fleet (or,
 where the broker's word is enough, the broker); telemetry has arrived or is in a reported gap; what came twice is the
@@ -31,10 +31,11 @@ import msgspec
 from edged.errors import Overloaded, StorageError
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.service import Spool
-from edged.links.spool.values import Kind, Record
+from edged.links.spool.values import Kind, Record, Sealer
 from tests.rig.fastloop import WatchedThread, run_fast
 from tests.rig.powercut import Fault, fail, live, note, restart_with_shim, room
 from tests.rig.spool_broker import Broker, Item
+from tests.rig.spool_keys import FixedKeys
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is made by mkdtemp
 CALM_S = 40 * 86_400.0
@@ -149,7 +150,10 @@ def payload(name: str) -> bytes:
 class Life:
     """One process: a spool, those who fill it, and what happens to it."""
 
-    def __init__(self, root: Path, config: SpoolConfig, seed: str, world: World) -> None:
+    def __init__(
+        self, root: Path, config: SpoolConfig, seed: str, world: World, sealer: Sealer | None
+    ) -> None:
+        self._sealer = sealer
         self._dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._seed, self.world, self._config, self._root = seed, world, config, root
         self._order = Order(world)
@@ -169,7 +173,13 @@ class Life:
         broker = Broker(self._dice, self._arrived, lambda item: say("effect", item.id))
         thread = WatchedThread("spool")
         spool = Spool(
-            self._root / "spool.db", self._config, "dev", broker, thread, lambda: self._wall_s + loop.time()
+            self._root / "spool.db",
+            self._config,
+            "dev",
+            broker,
+            thread,
+            lambda: self._wall_s + loop.time(),
+            self._sealer,
         )
         broker.device = spool
         async with asyncio.TaskGroup() as group:
@@ -272,14 +282,17 @@ def run(seed: int, seen: Counter[str] | None = None) -> str | None:
         telemetry_ttl_s=dice.choice((30.0, 7 * 86_400.0)),
         resend_s=dice.choice((5.0, 900.0)),
     )
+    sealer = FixedKeys() if seed % 2 else None
     world = World()
     folder = Path(tempfile.mkdtemp(prefix="spool-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
         root = folder / "0"
         root.mkdir()
         for number in range(1, dice.randint(2, 4)):
-            root = _power_cut(dice, root, folder / str(number), Life(root, config, f"{seed}.{number}", world))
-        log = live(root, Life(root, config, f"{seed}.calm", world).calm)
+            root = _power_cut(
+                dice, root, folder / str(number), Life(root, config, f"{seed}.{number}", world, sealer)
+            )
+        log = live(root, Life(root, config, f"{seed}.calm", world, sealer).calm)
         world.hear(log.notes())
         if log.returncode:
             return f"the calm life ended with {log.returncode}"

@@ -54,7 +54,8 @@ class MqttConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     username: Annotated[str, Meta(max_length=1024)] = ""
     """Default: none; a certificate says who this is."""
     password_file: File = ""
-    """A file with the password; one line end at its end does not count. Read at every connect. Default: none."""
+    """A file with the password, open or sealed (`edged keys seal`); one line end at its end does not count. Read at
+    every connect. Default: none."""
 
     keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 10
     """Seconds of silence after which the broker is asked whether it lives; half as long again and it does not.

@@ -20,6 +20,7 @@ from edged.links.mqtt.brokers import SETTLED_S, Brokers
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.dialing import Dialer
 from edged.links.mqtt.outgoing import fail
+from edged.links.mqtt.secrets import Secrets
 from edged.links.mqtt.session import TAKEN_OVER, Hello, Lost, Session
 from edged.links.mqtt.status import Health
 from edged.links.mqtt.tls import PemFiles, Tls
@@ -48,6 +49,7 @@ class Connection:
         user: tuple[tuple[str, str], ...] = (),
         subscriptions: Sequence[Subscription] = (),
         tls: Tls | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._config = config
         self._handler = handler
@@ -55,7 +57,7 @@ class Connection:
         self._subscriptions = tuple(subscriptions)
         self._addresses = tuple(map(Address.parse, config.brokers))
         self._brokers = Brokers(len(self._addresses), config.back_after_s)
-        self._dialer = Dialer(config, tls or pem_files(config))
+        self._dialer = Dialer(config, tls or pem_files(config), secrets)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
         self._terms: Terms | None = None

@@ -10,10 +10,11 @@ import threading
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from edged.errors import BadConfig, EdgedError, Unreachable
+from edged.errors import EdgedError, Unreachable
 from edged.links.mqtt import websocket
 from edged.links.mqtt.address import Address
 from edged.links.mqtt.config import MqttConfig
+from edged.links.mqtt.secrets import PlainFiles, Secrets
 from edged.links.mqtt.tls import Tls
 from edged.links.mqtt.wire import Wire
 
@@ -34,8 +35,9 @@ class Dialer:
     until it has ended.
     """
 
-    def __init__(self, config: MqttConfig, tls: Tls | None) -> None:
+    def __init__(self, config: MqttConfig, tls: Tls | None, secrets: Secrets | None = None) -> None:
         self._config = config
+        self._secrets = secrets or PlainFiles()
         self._tls = tls
         self._dialing: dict[Address, threading.Thread] = {}
 
@@ -75,10 +77,8 @@ class Dialer:
     def _password(self) -> bytes | None:
         if not self._config.password_file:
             return None
-        try:
-            return Path(self._config.password_file).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
-        except OSError as exc:
-            raise BadConfig(f"cannot read {self._config.password_file}: {exc.strerror}") from exc
+        said = self._secrets.read(Path(self._config.password_file))
+        return said.removesuffix(b"\n").removesuffix(b"\r")
 
     def _connect(self, address: Address) -> socket.socket:
         sock = self._open(address)

@@ -16,10 +16,11 @@ from edged.links.spool import packing, policy
 from edged.links.spool.commits import Commits
 from edged.links.spool.config import SpoolConfig
 from edged.links.spool.drain import IDLE_S, Drain
+from edged.links.spool.sealing import Sealing
 from edged.links.spool.state import Acked, Change, Expire, Page, Put, Report
 from edged.links.spool.status import OK, SpoolStatus
 from edged.links.spool.table import Table
-from edged.links.spool.values import Record
+from edged.links.spool.values import Record, Sealer
 from edged.tasks import OneThread
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class Spool:
     """The durable outbox: one supervised service, and the `Outbox` of all others. For the event loop's thread.
 
     `put` works before `run` and during it; `thread` does the disk work; `now_s` gives seconds since 1970, however
-    wrong. The connection's handler calls `connected`, `disconnected`, and `received` for what comes on `ack_topic`.
+    wrong; `sealer` encrypts payloads on the disk, None where the device has no keys. The connection's handler calls
+    `connected`, `disconnected`, and `received` for what comes on `ack_topic`.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class Spool:
         publisher: Publisher,
         thread: OneThread,
         now_s: Callable[[], float],
+        sealer: Sealer | None = None,
     ) -> None:
         self._config, self._thread, self._now_s = config, thread, now_s
         self.ack_topic: Final = f"edged/v1/{device}/dn/ack"
         """Where the fleet manager says what has arrived."""
-        self._table = Table(path, config.budget_bytes, f"edged/v1/{device}/up/alert", now_s)
+        self._sealing = Sealing(sealer)
+        self._table = Table(path, config.budget_bytes, f"edged/v1/{device}/up/alert", now_s, self._sealing)
         self._commits = Commits(thread, self._apply)
         self._drain = Drain(config, publisher, self._page, self._commit_all)
         self._wake = asyncio.Event()
@@ -145,7 +149,15 @@ class Spool:
             if heard_s is None or self._loop is None
             else round(self._loop.time() - heard_s, 1),
             disk=OK if trouble is None else trouble.message,
+            sealed=self._sealing.on,
+            keys=self._keys(),
         )
+
+    def _keys(self) -> str:
+        if trouble := self._sealing.trouble(sealed_before=self._table.state.sealed):
+            return trouble
+        closed = self._table.unopened
+        return f"{closed} records are damaged, or were sealed with other keys" if closed else OK
 
     async def close(self) -> None:
         """Write what waits and let go of the file; after `run` has ended."""

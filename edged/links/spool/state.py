@@ -23,6 +23,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """What was lost and has not been reported, by reason."""
     lost: dict[str, int] = {}
     """Telemetry lost in all, by reason."""
+    sealed: bool = False
+    """Whether anything was ever sealed: from then on nothing is stored in the open."""
 
     @property
     def held(self) -> Held:
@@ -51,6 +53,8 @@ class Put(msgspec.Struct, frozen=True):
 
     records: tuple[Record, ...]
     put_s: float
+    sealed: bool | None = None
+    """None: to be sealed where the device has keys. Else they are stored as they are, and this says how that is."""
 
 
 class Sent(msgspec.Struct, frozen=True):

@@ -42,3 +42,7 @@ class SpoolStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Since the fleet manager last acknowledged something; None before it has."""
     disk: str
     """ok, or what is wrong with it."""
+    sealed: bool = False
+    """Whether what comes now is encrypted on the disk."""
+    keys: str = OK
+    """ok, or why records that are sealed are kept and not sent."""

@@ -17,11 +17,13 @@ from msgspec.structs import replace
 
 from edged.errors import StorageError
 from edged.files import sync_directory
+from edged.links.spool import reading
 from edged.links.spool.packing import damage_alert
 from edged.links.spool.policy import RULES, Day
+from edged.links.spool.sealing import Sealing
 from edged.links.spool.state import Change, Page, Put, State
 from edged.links.spool.values import Row
-from edged.links.spool.work import COLUMNS, SCHEMA, TELEMETRY, Work, row_of
+from edged.links.spool.work import SCHEMA, SEALED, Work
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,8 +55,7 @@ PRAGMA cell_size_check=ON;
 PRAGMA wal_autocheckpoint={_PAGES};
 PRAGMA journal_size_limit={_PAGES * 4096};
 """
-_MIGRATIONS: Final = (SCHEMA,)
-_ANY_SENT: Final = "SELECT EXISTS (SELECT 1 FROM record WHERE sent_s IS NOT NULL)"
+_MIGRATIONS: Final = (SCHEMA, SEALED)
 
 
 class Table:
@@ -64,13 +65,18 @@ class Table:
     new one is begun, with an alert that says so. A file of a newer version is left alone and refused.
     """
 
-    def __init__(self, path: Path, budget_bytes: int, alert_topic: str, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, budget_bytes: int, alert_topic: str, now_s: Callable[[], float], sealing: Sealing
+    ) -> None:
         self._now_s = now_s
+        self._sealing = sealing
         self._path, self._budget, self._alert_topic = path, budget_bytes, alert_topic
         self._reserve = path.with_name(f"{path.name}.reserve")
         self._connection: sqlite3.Connection | None = None
         self.state = State(spool="")
         """As of the last commit; may be read on any thread."""
+        self.unopened = 0
+        """Sealed records that are damaged, or not of these keys: kept, and not sent. Likewise."""
 
     def open(self) -> None:
         """Read, or begin, the file."""
@@ -98,8 +104,8 @@ class Table:
         raise full
 
     def page(self, clock_s: float, sent_before_s: float, few: int, again: int, telemetry: int) -> Page:
-        """What could be sent now, at most so many of each; `again` is what was sent before then."""
-        return self._do(lambda c: _page(c, clock_s, sent_before_s, few, again, telemetry))
+        """What could be sent now, opened, at most so many of each; `again` is what was sent before then."""
+        return self._do(partial(self._page, (clock_s, sent_before_s, few, again, telemetry)))
 
     def tidy(self) -> bool:
         """Give some free pages back to the disk, and see to the reserve; whether there is more to do."""
@@ -154,6 +160,7 @@ class Table:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if new:
                 sync_directory(self._path.parent)
+            connection.execute(reading.UNOPENED)
             self.state = _read_state(connection)
             self._take_reserve()
         except BaseException:
@@ -167,6 +174,32 @@ class Table:
             raise StorageError(f"spool {self._path}: version {version}, made by a newer edged; left as it is")
         return version
 
+    def _page(self, asked: tuple[float, float, int, int, int], connection: sqlite3.Connection) -> Page:
+        while True:
+            found = reading.page(connection, *asked, sealed=self._sealing.opens)
+            page, closed = self._opened(found)
+            if not closed:
+                self.unopened = connection.execute(reading.COUNT_UNOPENED).fetchone()[0]
+                return page
+            connection.executemany("INSERT OR IGNORE INTO unopened VALUES (?)", closed)
+
+    def _opened(self, found: Page) -> tuple[Page, list[tuple[int]]]:
+        """Without what stays closed, and the numbers of that."""
+        closed: list[tuple[int]] = []
+
+        def opened(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+            tried = [(row.seq, self._sealing.opened(row)) for row in rows]
+            closed.extend((seq,) for seq, row in tried if row is None)
+            return tuple(row for _, row in tried if row is not None)
+
+        page = replace(
+            found,
+            fresh=opened(found.fresh),
+            again=opened(found.again),
+            telemetry=opened(found.telemetry),
+        )
+        return page, closed
+
     def _commit(
         self,
         changes: Sequence[Change],
@@ -177,7 +210,7 @@ class Table:
     ) -> list[StorageError | None]:
         connection.execute("BEGIN IMMEDIATE")
         state = replace(self.state, clock_s=clock_s, day=day or self.state.day)
-        work = Work(connection, state, self._budget, self._alert_topic)
+        work = Work(connection, state, self._budget, self._alert_topic, self._sealing)
         if free:
             work.evict(free)
         outcomes = [self._too_full() if free and _loose(change) else work.do(change) for change in changes]
@@ -216,7 +249,7 @@ class Table:
             with contextlib.suppress(_sqlite().Error):
                 self._connection.close()
             self._connection = None
-        saved = _salvage(self._path)
+        saved = reading.salvage(self._path)
         aside = f"{self._path}.damaged"
         for suffix in ("", "-wal", "-shm"):  # the file first: SQLite drops a log without one
             with contextlib.suppress(FileNotFoundError):
@@ -225,28 +258,13 @@ class Table:
         _log.error(
             "spool damaged path=%s reason=%s put_aside=%s saved=%d", self._path, reason, aside, len(saved)
         )
+        sealed = self.state.sealed
         self._connection = self._open()
+        self.state = replace(self.state, sealed=sealed)
         at_s = self._now_s()
         alert = damage_alert(self.state.spool, self._alert_topic, reason, Path(aside).name, len(saved), at_s)
-        changes = [Put((row.record,), row.put_s) for row in saved]
-        self._commit([*changes, Put((alert,), at_s)], 0.0, None, 0, self._connection)
-
-
-def _page(
-    connection: sqlite3.Connection, clock_s: float, sent_before_s: float, few: int, again: int, telemetry: int
-) -> Page:
-    def rows(where: str, *values: float) -> tuple[Row, ...]:
-        statement = (
-            f"SELECT {COLUMNS} FROM record WHERE barred_s<=? AND {where} ORDER BY priority, seq LIMIT ?"  # noqa: S608 - constants
-        )
-        return tuple(map(row_of, connection.execute(statement, (clock_s, *values)))) if values[-1] else ()
-
-    return Page(
-        fresh=rows("sent_s IS NULL AND priority<?", TELEMETRY, few),
-        again=rows("sent_s IS NOT NULL AND sent_s<?", sent_before_s, again),
-        telemetry=rows("sent_s IS NULL AND priority=?", TELEMETRY, telemetry),
-        unacknowledged=bool(connection.execute(_ANY_SENT).fetchone()[0]),
-    )
+        changes = [Put((row.record,), row.put_s, row.sealed) for row in saved]
+        self._commit([*changes, Put((alert,), at_s, sealed=False)], 0.0, None, 0, self._connection)
 
 
 def _tidy(connection: sqlite3.Connection) -> bool:
@@ -264,18 +282,6 @@ def _read_state(connection: sqlite3.Connection) -> State:
 def _write_state(connection: sqlite3.Connection, state: State) -> None:
     kept = replace(state, day=replace(state.day, monotonic_s=None))
     connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (msgspec.json.encode(kept),))
-
-
-def _salvage(path: Path) -> list[Row]:
-    """What can still be read of what must not be lost, in order."""
-    saved: list[Row] = []
-    with (
-        contextlib.suppress(_sqlite().Error, ValueError),
-        contextlib.closing(_sqlite().connect(path)) as damaged,
-    ):
-        for found in damaged.execute(f"SELECT {COLUMNS} FROM record NOT INDEXED WHERE priority<{TELEMETRY}"):  # noqa: S608 - constants
-            saved.append(row_of(found))  # noqa: PERF401 - what came before an error counts
-    return saved
 
 
 def _loose(change: Change) -> bool:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from edged.errors import EdgedError
+
 
 class Kind(enum.StrEnum):
     """What a record is; its policy (priority, lifetime, whether it may be evicted) is in `policy`."""
@@ -39,6 +41,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """When it came, by the wall clock then; seconds since 1970."""
     size: int
     """Bytes it counts for in the budget."""
+    sealed: bool = False
+    """Whether the payload is encrypted still."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,20 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     size: int
     """Bytes they counted for."""
+
+
+class Sealer(Protocol):
+    """The device's keys, as the spool sees them. On any thread, and without waiting."""
+
+    @property
+    def problem(self) -> EdgedError | None:
+        """Why the keys do not open; None where they do."""
+
+    def seal(self, place: str, plain: bytes) -> bytes:
+        """Encrypt; it opens for the same place alone. Raises what keeps the keys from opening."""
+
+    def open(self, place: str, data: bytes) -> bytes:
+        """The content again; KeysCorrupt where just this does not open, else as `seal`."""
 
 
 class Outbox(Protocol):

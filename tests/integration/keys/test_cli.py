@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Callable
@@ -14,8 +15,11 @@ from edged.cli import state
 from edged.cli.main import main
 from edged.keys.sealedfiles import SealedFiles
 from edged.keys.vault import Purpose
+from tests.rig.fastloop import run_fast
 from tests.rig.keyring import board
 from tests.rig.pki import NOW_S, Authority, FleetKey
+from tests.rig.spool_desk import desk, record
+from tests.rig.spool_keys import VaultKeys
 from tests.rig.swtpm import Swtpm
 from tests.rig.tpm import measure
 
@@ -72,10 +76,17 @@ def test_an_operator_makes_keys_proves_them_and_renews_them(console: Console) ->
     assert any("edged keys drill" in line for line in made["warnings"])
     key = console.file("recovery.key", RECOVERY.private_pem)
     assert console.run("keys", "drill", "--key", key) == {"proven": True, "epochs": [1]}
-    assert console.run("keys", "rotate") == {"epoch": 2, "files": 0, "retired": [], "opens": [1, 2]}
+    assert console.run("keys", "rotate") == {
+        "epoch": 2,
+        "files": 0,
+        "records": 0,
+        "retired": [],
+        "opens": [1, 2],
+    }
     assert console.run("keys", "rotate", "--retire") == {
         "epoch": 3,
         "files": 0,
+        "records": 0,
         "retired": [1, 2],
         "opens": [3],
     }
@@ -225,3 +236,39 @@ def test_a_measured_state_is_approved_where_no_tpm_is(console: Console) -> None:
         console.run("attest", "approve", "--key", key, "--pcr", wrong, "--out", out, fails=1)
     console.run("attest", "approve", "--key", key, "--pcr", f"7={'00' * 32}", "--out", out, fails=1)
     assert "nothing is measured" in console.error
+
+
+def test_a_secret_of_the_config_is_sealed_and_read_back_by_its_name_alone(console: Console) -> None:
+    plain = console.file("password", b"correct horse\n")
+    console.run("keys", "init")
+    sealed = Path(console.run("keys", "seal", plain, "mqtt")["file"])
+    assert "still lies open" in console.error
+    assert sealed == console.folder / "state/secrets/mqtt.secrets.sealed"
+    assert b"correct horse" not in sealed.read_bytes()
+    assert base64.b64decode(console.run("keys", "unseal", "mqtt")["base64"]) == b"correct horse\n"
+    assert console.run("keys", "rotate", "--retire")["files"] == 1
+    assert base64.b64decode(console.run("keys", "unseal", "mqtt")["base64"]) == b"correct horse\n"
+    sealed.rename(sealed.with_name("other.secrets.sealed"))
+    console.run("keys", "unseal", "other", fails=1)
+    assert "moved from another place" in console.error
+    console.run("keys", "unseal", "none", fails=1)
+    console.run("keys", "seal", plain, "../mqtt", fails=1)
+    assert "no name for a secret" in console.error
+
+
+def test_a_rotation_seals_spooled_records_again_before_it_retires_their_key(console: Console) -> None:
+    console.run("keys", "init")
+    arguments = _Arguments(console)
+
+    async def used(*names: str) -> list[bytes]:
+        with state.vault(arguments) as vault:  # type: ignore[arg-type] # as argparse would give it
+            async with desk(console.folder / "state", VaultKeys(vault)) as d:
+                for name in names:
+                    await d.spool.put(record(name, payload=b'"seen"'))
+                if not names:
+                    await d.drain()
+                return [item.payload for item in d.arrived]
+
+    run_fast(used("one", "two"))
+    assert console.run("keys", "rotate", "--retire")["records"] == 2
+    assert run_fast(used()) == [b'"seen"', b'"seen"']

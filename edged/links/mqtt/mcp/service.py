@@ -8,6 +8,7 @@ from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import Connection, client_id
 from edged.links.mqtt.mcp.link import McpLink
 from edged.links.mqtt.mcp.topics import Topics
+from edged.links.mqtt.secrets import Secrets
 from edged.links.mqtt.tls import Tls
 from edged.mcp.access import Access
 from edged.mcp.server import Server
@@ -29,6 +30,7 @@ class McpService:
         boot_id: str,
         description: str = "",
         tls: Tls | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         topics = Topics(device, config.name, config.prefix)
         self.link = McpLink(server, access, config, topics, boot_id=boot_id, description=description)
@@ -40,6 +42,7 @@ class McpService:
             user=self.link.user,
             subscriptions=self.link.subscriptions,
             tls=tls,
+            secrets=secrets,
         )
         self.link.publisher = self.connection
         self._stopping = asyncio.Event()

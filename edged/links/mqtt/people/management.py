@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.connection import Connection, client_id
 from edged.links.mqtt.people.state import State
+from edged.links.mqtt.secrets import Secrets
 from edged.links.mqtt.sharing import Sender, Shared
 from edged.links.mqtt.tls import Tls
 from edged.links.mqtt.values import Handler, Subscription
@@ -29,6 +30,7 @@ class Management:
         beside: Sequence[Handler] = (),
         subscriptions: Sequence[Subscription] = (),
         tls: Tls | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._state = state
         self.connection = Connection(
@@ -38,6 +40,7 @@ class Management:
             will=state.will,
             subscriptions=(*state.subscriptions, *subscriptions),
             tls=tls,
+            secrets=secrets,
         )
         sender.send_by(self.connection)
         self._stopping = asyncio.Event()
