@@ -40,10 +40,8 @@ def key(arguments: argparse.Namespace) -> int:
     with state.vault(arguments, alone=False) as vault:
         _, sealed = _attesting(vault)
         spki = vault.backend.public_key(sealed)
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     public = recovery.load_spki(spki)
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    pem = recovery.pem(public)
     if arguments.json:
         show({"pem": pem, "fingerprint": recovery.fingerprint(public)}, as_json=True)
     else:

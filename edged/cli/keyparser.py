@@ -24,6 +24,9 @@ def keys(commands: Commands[argparse.ArgumentParser]) -> None:
         help="give up the device that was here: nothing it sealed opens again",
     )
     status = actions.add_parser("status", help="say what protects the keys and what should be done about it")
+    public = actions.add_parser(
+        "public", help="print the public key that verifies what the device signed, as its audit log"
+    )
     rotate = actions.add_parser("rotate", help="make a new root secret and encrypt every file again")
     rotate.add_argument(
         "--retire", action="store_true", help="give up the old one: nothing else it sealed opens again"
@@ -50,7 +53,7 @@ def keys(commands: Commands[argparse.ArgumentParser]) -> None:
     for action in (recover, restore):
         action.add_argument("--weaker", action="store_true", help="allow a weaker protection than before")
     for action, function in {
-        init: "init", status: "status", rotate: "rotate", drill: "drill",
+        init: "init", status: "status", public: "public", rotate: "rotate", drill: "drill",
         recover: "recover", export: "export", restore: "restore", seal: "seal", unseal: "unseal",
     }.items():  # fmt: skip
         _common(action, f"edged.cli.keys:{function}")

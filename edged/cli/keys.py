@@ -42,6 +42,20 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def public(arguments: argparse.Namespace) -> int:
+    """Print the identity's public key, which the fleet takes down and `edged audit verify` asks for."""
+    from edged.keys import recovery
+
+    with state.vault(arguments, alone=False) as vault:
+        identity = recovery.load_spki(vault.identity)
+    pem = recovery.pem(identity)
+    if arguments.json:
+        show({"pem": pem, "fingerprint": recovery.fingerprint(identity)}, as_json=True)
+    else:
+        print(pem, end="")
+    return 0
+
+
 def rotate(arguments: argparse.Namespace) -> int:
     """A new root secret, and every file encrypted again."""
     from edged.keys import rotation

@@ -14,6 +14,7 @@ from edged.audit.log import Log
 from edged.audit.recorder import Recorder
 from edged.clock import Clock, keep, read_floor
 from edged.config import Config
+from edged.errors import EdgedError
 from edged.tasks import OneThread
 from edged.tools.keys import KeysState, closed, opened
 
@@ -74,18 +75,22 @@ class Trust:
             return closed()
         if self.keyring.problem:
             return closed(self.keyring.problem)
-        return opened(self.keyring.status(int(self.clock.wall_s())))
+        return opened(self.keyring.status(int(self.clock.wall_s())), self.keyring.silence)
 
     async def tls(self) -> Tls | None:
         """The device's own certificate for its broker, where it was enrolled with one and the config names none."""
         if self.keyring is None or self.keyring.problem or self._config.mqtt.cert:
             return None
-        enrolment = await self.keyring.enrolled()
-        if enrolment is None or enrolment.tls is None or not enrolment.tls.certificate:
+        try:
+            enrolment = await self.keyring.enrolled()
+            if enrolment is None or enrolment.tls is None or not enrolment.tls.certificate:
+                return None
+            await self.keyring.load_tls()
+        except EdgedError as exc:
+            LOG.critical("no certificate for the broker error=%s: %s", type(exc).__name__, exc.message)
             return None
         from edged.keys.tls import DeviceTls  # noqa: PLC0415 - OpenSSL comes with the first TLS
 
-        await self.keyring.load_tls()
         return DeviceTls(self.keyring.material)
 
     def sealer(self) -> Sealer | None:
@@ -105,9 +110,12 @@ class Trust:
         return DeviceSecrets(self.keyring, self._state)
 
     async def _open_keys(self) -> None:
-        """A device that was given keys, or must have some, opens them; any other does without."""
-        directory = self._state / "keys"
-        if not directory.exists() and self._config.keys.tpm != "required":
+        """A device that was given keys, or must have some, opens them; any other does without.
+
+        Where keys vouched for the log and their directory is gone, they are missed, and no others made in their place.
+        """
+        given, required = (self._state / "keys").exists(), self._config.keys.tpm == "required"
+        if not given and not required and not self.log.standing.covered:
             LOG.warning(
                 "no keys: nothing vouches for the audit log; edged keys init or edged enrol makes them"
             )
@@ -116,7 +124,7 @@ class Trust:
         from edged.keys.keyring import Keyring  # noqa: PLC0415 - cryptography takes 18 MB that few devices need
 
         self.keyring = Keyring(self._config.keys, self._state, self.recorder)
-        await self.keyring.open()
+        await self.keyring.open(make=given or required)
         if self.keyring.problem is None:
             self.checkpoints.attach(self.keyring)
 

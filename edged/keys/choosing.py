@@ -54,17 +54,19 @@ class Backends:
 
         Raises KeysUnavailable: `required` and no TPM, or a TPM that is there and does not answer.
         """
+        self.check(mode)
         if mode != "off" and (tpm := self.tpm()) is not None:
             return tpm
-        if mode == "required":
-            raise KeysUnavailable(
-                f"[keys] tpm = required, and {self._without_tpm()}. {TPM_REMEDY}, or choose preferred"
-            )
         if mode == "preferred":
             _log.warning("keys are made without a TPM: %s", self._without_tpm())
         if self._credential is not None:
             return credential.open_(self._directory, self._device, self._credential, self._root)
         return hostfile.make(self._directory, self._device)
+
+    def check(self, mode: Mode) -> None:
+        """Raises KeysUnavailable where `mode` wants a TPM, and there is none."""
+        if mode == "required" and (why := self._without_tpm()):
+            raise KeysUnavailable(f"[keys] tpm = required, and {why}. {TPM_REMEDY}, or choose preferred")
 
     def find(self, keystores: Sequence[Keystore]) -> Backend | None:
         """The backend that knows this device, by what the keystores here claim; None where none does.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from edged.errors import BadConfig, EdgedError, KeysUnavailable
+from edged.errors import EdgedError, KeysUnavailable
 from edged.keys import enrolling, enrolment, rotation
 from edged.keys import status as statuses
 from edged.keys.commits import Commit
@@ -40,18 +40,20 @@ class Keyring:
     def __init__(self, config: KeysConfig, state: Path, note: Note, place: Keyplace | None = None) -> None:
         self._config = config
         self._place = place or Keyplace(state / "keys", config, note)
+        self._open: Callable[[], Vault] = self._place.open_or_make
         self._thread: KeysThread | None = None
         self._vault: Vault | None = None
         self._enrolment: Enrolment | None = None
         self._provider: object = None
         self.problem: EdgedError | None = KeysUnavailable("the keys are not opened yet")
 
-    async def open(self) -> None:
-        """Open the keys, or make them where this device never had any.
+    async def open(self, *, make: bool = True) -> None:
+        """Open the keys, or `make` them where this device never had any.
 
-        Waits up to `wait_s` for a TPM it was enrolled with. Raises KeysUnavailable or BadConfig where `[keys] tpm =
-        required` and none holds the keys; every other failure is kept in `problem`, and the device goes on without.
+        Waits up to `wait_s` for a TPM it was enrolled with. What keeps them from opening is raised where `[keys] tpm =
+        required`; elsewhere it is kept in `problem`, and the device goes on without.
         """
+        self._open = self._place.open_or_make if make else self._place.open
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dump of a process with keys
         self._thread = KeysThread(self._config.timeout_s)
         loop = asyncio.get_running_loop()
@@ -63,7 +65,7 @@ class Keyring:
         if self.problem is None:
             return
         _log.critical("keys do not open error=%s: %s", type(self.problem).__name__, self.problem.message)
-        if isinstance(self.problem, KeysUnavailable | BadConfig) and self._config.tpm == "required":
+        if self._config.tpm == "required":
             raise self.problem
 
     async def close(self) -> None:
@@ -154,6 +156,11 @@ class Keyring:
         self._enrolment = await self.run(enrolling.current)
         return self._enrolment
 
+    @property
+    def silence(self) -> KeysUnavailable | None:
+        """What is said to who asks, while what holds the keys does not answer."""
+        return self._thread.silence if self._thread is not None and self._thread.hung else None
+
     def status(self, now_s: int) -> KeysStatus:
         """For status, MCP and MQTT; raises as `vault`. Touches neither the disk nor what holds the keys."""
         vault = self.vault
@@ -164,7 +171,7 @@ class Keyring:
     async def _try(self) -> None:
         assert self._thread is not None  # noqa: S101 - `open` made it
         try:
-            self._vault = await self._thread.run(self._place.open_or_make)
+            self._vault = await self._thread.run(self._open)
             self._enrolment = await self._thread.run(enrolling.current, self._vault)
         except EdgedError as exc:
             self.problem = exc

@@ -89,6 +89,7 @@ class Keyplace:
         what is left of its files is kept under another name.
         """
         mode = mode or self.config.tpm
+        self.backends.check(mode)
         if forget:
             self._aside()
         private_directory(self.directory)

@@ -56,6 +56,11 @@ def spki(public: ec.EllipticCurvePublicKey) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def pem(public: ec.EllipticCurvePublicKey) -> str:
+    """For files that people hand on."""
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 def wrap(secret: bytes, public: ec.EllipticCurvePublicKey) -> Wrapped:
     """Wrap any secret; a new key pair each time, so its nonce is never used twice under one key."""
     ephemeral = ec.generate_private_key(ec.SECP256R1())

@@ -65,11 +65,11 @@ class KeysThread:
         if self._running is not None and not self._hung:  # its caller was cancelled
             await self._back(self._running)
         if self._hung:
-            raise self._silent()
+            raise self.silence
         running = self._thread.run(job, *args, **kwargs)
         self._running = running
         if not await self._back(running):
-            raise self._silent()
+            raise self.silence
         return running.result()
 
     async def _back(self, running: asyncio.Future[Any]) -> bool:
@@ -87,7 +87,9 @@ class KeysThread:
         if not running.cancelled():
             LOG.warning("keys answer again error=%s", running.exception())
 
-    def _silent(self) -> KeysUnavailable:
+    @property
+    def silence(self) -> KeysUnavailable:
+        """What a hung one is answered by."""
         return KeysUnavailable(
             f"what holds the keys has not answered for {self._deadline_s:g} s: if it stays so, cut the board's power"
         )

@@ -34,11 +34,11 @@ def closed(problem: EdgedError | None = None) -> KeysState:
     return KeysState(protection=NONE, problem=problem.message if problem else NO_KEYS)
 
 
-def opened(status: KeysStatus) -> KeysState:
-    """They are in use."""
+def opened(status: KeysStatus, silence: EdgedError | None = None) -> KeysState:
+    """They are in use; `silence` is what is said where what holds them does not answer now."""
     return KeysState(
         protection=status.protection.value,
         identity=status.identity,
         enrolled=status.enrolment is not None and status.enrolment.enrolled,
-        warnings=status.warnings,
+        warnings=[*([silence.message] if silence else []), *status.warnings],
     )

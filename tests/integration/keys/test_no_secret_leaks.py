@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from edged.keys import enrolling
 from edged.keys.hostfile import MEANING
-from edged.keys.vault import COMMIT, Purpose
+from tests.rig import keyed
+from tests.rig.keyed import forms, hits
 from tests.rig.keyholder import PASSWORD, READING, WEIGHTS
 from tests.rig.keyring import Device, board
 
@@ -28,7 +27,7 @@ class Seen(NamedTuple):
     limits: str
 
 
-@contextmanager
+@contextlib.contextmanager
 def holder(device: Device) -> Iterator[Seen]:
     root = board(device.state.parent / "state-board", "1a2b3c")
     mode, tcti = ("off", "device:/dev/none") if device.tpm is None else ("required", device.tpm.tcti)
@@ -49,27 +48,9 @@ def holder(device: Device) -> Iterator[Seen]:
 
 
 def secrets(device: Device) -> dict[str, bytes]:
-    """Everything that must not be seen, from the keys themselves."""
-    vault = device.place().open()
-    found = {"password": PASSWORD, "reading": READING, "weights": WEIGHTS[:32]}
-    for epoch, root in vault.roots().items():
-        found[f"root {epoch}"] = root.reveal()
-        for purpose in (*Purpose, COMMIT):
-            found[f"{purpose} {epoch}"] = root.derive(purpose, epoch).reveal()
-    found["authority"] = vault.backend.unseal(vault.keystore.authority)
-    pem = enrolling.material(vault).key
-    found["TLS key"] = base64.b64decode(b"".join(pem.splitlines()[1:-1]))[36:68]  # RFC 5915, the scalar
-    vault.close()
-    return found
-
-
-def hits(raw: bytes, wanted: dict[str, bytes]) -> set[str]:
-    """Which secrets are in there, as they are, in hexadecimal, or in base64."""
-    return {name for name, secret in wanted.items() for form in forms(secret) if form in raw}
-
-
-def forms(secret: bytes) -> list[bytes]:
-    return [secret, secret.hex().encode(), base64.b64encode(secret)[:-4]]
+    """Everything that must not be seen."""
+    with contextlib.closing(device.place().open()) as vault:
+        return {"password": PASSWORD, "reading": READING, "weights": WEIGHTS[:32], **keyed.secrets(vault)}
 
 
 def test_the_search_finds_a_secret_in_every_form() -> None:
