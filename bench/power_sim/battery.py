@@ -15,7 +15,7 @@ from math import pi, sin
 from statistics import fmean
 from typing import TypeVar
 
-from bench.power_sim.board import CRITICAL, LOWEST, TICK_S, Act, Board, Counted, Load, board
+from bench.power_sim.board import CRITICAL, LOWEST, TICK_S, Act, Board, Counted, Load, Tally, board
 from bench.power_sim.policies import LEAST, LOOK_S, Cap, Edged, Policy, Seen
 from bench.power_sim.table import Row, interval, parallel
 from edged.limits import UNCONSTRAINED, Limits
@@ -45,6 +45,8 @@ class Lasted:
     counted: Counted
     lowest_pct: list[float]
     """Of the lowest priority, on time in each quarter of the stated hours."""
+    critical_pct: float
+    """On time within the stated hours, those included that it was too empty for."""
 
     @property
     def reached(self) -> bool:
@@ -109,6 +111,7 @@ def run(policy: Policy, seed: int, *, ladder: int = 1, fifo: bool = False) -> La
     pack_j = left_j = PACK_WH * off[2] * 3600
     now, busy, quarters = 0.0, 0.0, list[float]()
     asked = on_time = 0
+    critical = Tally()
     while left_j > 0 and now < HOURS * 3600 * 1.25:
         act = policy.look(Seen(now, sensed(made.heat.die_c, noise), busy, gauge(100 * left_j / pack_j)))
         busy = fmean(made.tick(now + at * TICK_S, act, LOAD, counted) for at in range(int(LOOK_S / TICK_S)))
@@ -118,8 +121,10 @@ def run(policy: Policy, seed: int, *, ladder: int = 1, fifo: bool = False) -> La
             tally = counted.tally(LOWEST)
             quarters.append(100 * (tally.on_time - on_time) / max(1, tally.asked - asked))
             asked, on_time = tally.asked, tally.on_time
+        if now <= HOURS * 3600:
+            critical = replace(counted.tally(CRITICAL))
     quarters += [0.0] * (QUARTERS - len(quarters))
-    return Lasted(now / 3600, counted, quarters)
+    return Lasted(now / 3600, counted, quarters, critical.percent * min(1.0, now / 3600 / HOURS))
 
 
 def gauge(percent: float) -> float:
@@ -196,5 +201,5 @@ def _row(ours: Sequence[Lasted], oracles: Sequence[Lasted]) -> list[str]:
         f"{sum(one.reached for one in ours)} of {len(ours)}",
         interval(work),
         interval([min(one.lowest_pct) for one in ours]),
-        interval([one.counted.tally(CRITICAL).percent for one in ours]),
+        interval([one.critical_pct for one in ours]),
     ]
