@@ -6,12 +6,14 @@ import asyncio
 import base64
 import contextlib
 import json
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edged.cli.main import main
 from edged.data import folder
 from edged.links.mqtt.config import MqttConfig
 from edged.links.mqtt.mcp.topics import Topics as McpTopics
@@ -19,7 +21,7 @@ from edged.links.mqtt.people.vitals import Topics
 from edged.links.mqtt.values import Publication
 from tests.rig import daemon
 from tests.rig.board import Board
-from tests.rig.broker import OpenBroker, free_port, running
+from tests.rig.broker import Broker, OpenBroker, free_port, running
 from tests.rig.daemon import Daemon
 from tests.rig.mqtt import Ear, Line, online
 from tests.rig.mqtt_caller import CBOR, JSON, calling
@@ -292,6 +294,43 @@ def test_a_damaged_outbox_is_begun_anew_and_people_are_told(tmp_path: Path, brok
                 assert alert["kept_as"] == "spool.db.damaged"
 
     asyncio.run(scenario())
+
+
+def test_a_device_with_keys_seals_what_it_stores_and_says_its_password_from_a_sealed_file(
+    tmp_path: Path,
+) -> None:
+    home, board = tmp_path / "home", Board(tmp_path / "board", "raspberry-pi-4")
+    plain = tmp_path / "password"
+    plain.write_text("correct horse\n")
+    add = ["mosquitto_passwd", "-b", "-c", str(tmp_path / "passwords"), ID, "correct horse"]
+    subprocess.run(add, check=True, capture_output=True)
+    rules = f"listener {{port}} 127.0.0.1\nallow_anonymous false\npassword_file {tmp_path}/passwords\n"
+    broker = Broker(tmp_path / "broker", rules, free_port())
+    sealed = home / "state" / "secrets" / "broker.secrets.sealed"
+    given = SETTINGS.format(url=f"mqtt://127.0.0.1:{broker.port}")
+    given += f'username = "{ID}"\npassword_file = "{sealed}"\n[keys]\ntpm = "off"\n'
+    given += ON_A_BOARD.format(root=board.root)
+    daemon.write_config(home, given)
+    for command in (["init"], ["seal", str(plain), "broker"]):
+        assert main(["keys", *command, "--config", str(home / "edged.toml")]) == 0
+
+    async def scenario(device: Daemon) -> None:
+        board.heat(82)
+        held = await network(
+            device, lambda held: held["spool"]["records"].get("alert", {}).get("count", 0) > 0
+        )
+        assert (held["spool"]["sealed"], held["spool"]["keys"]) == (True, "ok")
+        files = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+        assert b"correct horse" not in files
+        stored = b"".join(path.read_bytes() for path in (home / "state").glob("spool.db*"))
+        assert b"up/alert" in stored
+        assert b"heat.critical" not in stored
+        with running(broker):
+            await network(device, lambda held: held["spool"]["records"].get("alert", {}).get("count", 0) == 0)
+
+    with daemon.running(home, given) as device:
+        asyncio.run(scenario(device))
+        assert "lies open" not in device.log
 
 
 def test_without_brokers_nothing_of_the_network_is_loaded(

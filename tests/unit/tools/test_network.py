@@ -40,10 +40,11 @@ def test_where_it_is_connected_is_said_in_words(mcp: str | None, management: str
         ({"identity": "yielded", "rival": "b2"}, "another device serves as lab-7: boot b2"),
         ({"access": "open"}, "the broker lets clients use each other's topics"),
         ({"disk": "the disk is full"}, "what is to be told is not stored: the disk is full"),
+        ({"keys": "the TPM is gone"}, "what is sealed in the spool stays there: the TPM is gone"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], trouble: str) -> None:
-    part: McpStatus | SpoolStatus = SPOOL if "disk" in changes else MCP
+    part: McpStatus | SpoolStatus = SPOOL if {"disk", "keys"} & changes.keys() else MCP
     ill = msgspec.structs.replace(part, **changes)
     held = network(spool=ill) if isinstance(ill, SpoolStatus) else network(status=ill)
     (said,) = held.troubles
