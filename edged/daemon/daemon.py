@@ -17,6 +17,7 @@ import msgspec
 from edged import __version__, memory, systemd
 from edged.config import LIVE, Config, changes
 from edged.daemon.models import Models
+from edged.daemon.private import ModelSealer
 from edged.daemon.trust import Trust
 from edged.errors import BadConfig
 from edged.jobs import Jobs
@@ -77,7 +78,7 @@ class Daemon:
         self._jobs = Jobs(Path(config.paths.state) / "jobs.db", self._ledger, self._wall_s, config.jobs)
         self._limits = Latest[Limits](UNCONSTRAINED)
         self._power = self._make_power()
-        self._models = Models(config, self._limits, self._disk)
+        self._models = Models(config, self._limits, self._disk, ModelSealer(lambda: self._trust.keyring))
         self._waiting: frozenset[str] = frozenset()
         self._network: Network | None = None
         catalog, mappings = Catalog(), Mappings()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edged.config import Config
 from edged.inference import stats
 from edged.inference.models.library import Library
+from edged.inference.models.sealing import Sealer
 from edged.limits import Limits
 from edged.metrics import Histogram
 from edged.tasks import Latest, OneThread
@@ -26,10 +27,11 @@ LOG = logging.getLogger("edged")
 class Models:
     """The library, the runtime and the scheduler, each as soon as there is one."""
 
-    def __init__(self, config: Config, limits: Latest[Limits], disk: OneThread) -> None:
+    def __init__(self, config: Config, limits: Latest[Limits], disk: OneThread, sealer: Sealer) -> None:
         self._config = config
         self._limits = limits
         self._disk = disk
+        self._sealer = sealer
         self._runtime: Runtime | None = None
         self._library: Library | None = None
         self.scheduler: Scheduler | None = None
@@ -42,7 +44,9 @@ class Models:
 
     def open_library(self) -> Library:
         """Blocks: call it on the disk's thread."""
-        self._library = Library(Path(self._config.paths.state) / "models", self._preflight)
+        self._library = Library(
+            Path(self._config.paths.state) / "models", self._preflight, sealer=self._sealer
+        )
         self._library.watch()
         return self._library
 

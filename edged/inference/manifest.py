@@ -187,10 +187,14 @@ class Manifest(_Part, frozen=True):
     output: Output
     variants: Annotated[list[Variant], Meta(min_length=1, max_length=8)]
     """Best first; a hot board takes a later one."""
+    private: bool = False
+    """Whether its files lie on the device's disk only encrypted; a device without keys then refuses it."""
 
     def __post_init__(self) -> None:
         if len({v.name for v in self.variants}) < len(self.variants):
             raise ValueError("two variants have one name")
+        if taken := [name for name in files(self) if name.endswith(".sealed")]:
+            raise ValueError(f"{taken[0]} ends in .sealed, as only encrypted files do")
         labels = getattr(self.output, "labels", None)
         if isinstance(labels, str) and not re.fullmatch(FILE_NAME, labels):
             raise ValueError(f"output.labels {labels!r} is not a plain file name")

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from edged.errors import Rejected, StorageError, TooLarge
 from edged.files import open_regular
 
-Source = bytes | int | Path
-"""Bytes, an open seekable descriptor (its offset is left alone), or the path of a regular file."""
+Source = bytes | int | Path | Iterator[bytes]
+"""Bytes, whole or in pieces, an open seekable descriptor (its offset is left alone), or the path of a regular file."""
 
 _CHUNK = 1 << 20
 _NOEXEC_SEAL = 0x0008  # MFD_NOEXEC_SEAL, Linux 6.3; some systems refuse a memory file without it
@@ -52,7 +52,7 @@ def seal(
     digest, size = hashlib.sha256(), 0
     fd = create(name)
     try:
-        for chunk in _chunks(source, name):
+        for chunk in pieces(source, name):
             size += len(chunk)
             _check_size(size, cap_bytes, name)
             digest.update(chunk)
@@ -85,16 +85,19 @@ def _check_size(size: int, cap_bytes: int, name: str) -> None:
         raise TooLarge(f"{name} is larger than the cap of {cap_bytes} bytes")
 
 
-def _write(fd: int, chunk: bytes | memoryview) -> None:
+def _write(fd: int, chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(fd, view) :]
 
 
-def _chunks(source: Source, name: str) -> Iterator[bytes | memoryview]:
+def pieces(source: Source, name: str) -> Iterator[bytes]:
+    """What `source` holds, at most 1 MiB at a time where the pieces are ours; raises as `seal`."""
     if isinstance(source, bytes):
         view = memoryview(source)
-        yield from (view[at : at + _CHUNK] for at in range(0, len(view), _CHUNK))
+        yield from (bytes(view[at : at + _CHUNK]) for at in range(0, len(view), _CHUNK))
+    elif isinstance(source, Iterator):
+        yield from source
     elif isinstance(source, int):
         yield from _pread(source, name)
     else:

@@ -100,6 +100,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is quarantined."""
     previous: bool
     """Whether a rollback leads here."""
+    private: bool
+    """Whether its files lie on the disk only encrypted."""
     bytes: int
     title: str | None
     licence: str | None
@@ -116,6 +118,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             state=slot.state.value,
             reason=slot.reason,
             previous=slot.previous,
+            private=manifest is not None and manifest.private,
             bytes=slot.size_bytes,
             title=manifest.title if manifest else None,
             licence=manifest.licence if manifest else None,

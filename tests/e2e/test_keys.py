@@ -12,11 +12,14 @@ import pytest
 
 from edged.cli.audit import CHANGED, INTACT
 from edged.cli.resources import document
+from edged.errors import EdgedError
 from edged.keys.hostfile import MEANING
 from tests.rig.audit.stored import records
-from tests.rig.keyed import Console, device, hits, secrets, shown, started, vouched
+from tests.rig.keyed import ROOT, Console, device, hits, secrets, shown, started, vouched
 from tests.rig.pki import FleetKey
 from tests.rig.swtpm import Swtpm
+
+NORMAL = [50, 0, 79, 0, 40, -18, 29, 40, 12]
 
 
 @pytest.fixture
@@ -137,7 +140,7 @@ def test_a_tpm_that_hangs_keeps_no_call_waiting(tmp_path: Path, tpm: Swtpm) -> N
     with device(tmp_path, tpm) as (_, daemon):
         vouched(daemon)
         tpm.freeze()
-        with pytest.raises(Exception, match="no model"):
+        with pytest.raises(EdgedError, match="no model"):
             daemon.call("models_activate", name="none", version="9")  # something to vouch for
         failing = vouched(daemon, 1 << 30)
         assert "what holds the keys has not answered" in failing["failing"]
@@ -241,3 +244,71 @@ def test_without_a_tpm_the_wrapping_key_lies_open_and_nothing_else(tmp_path: Pat
     assert hits(seen.files, {**wanted, "wrapping key": key}) == {"wrapping key"}
     assert hits(seen.log + seen.process, {**wanted, "wrapping key": key}) == set()
     assert MEANING in said
+
+
+# ---- private models
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A folder with a model of ours, as its owner would mark it."""
+    folder = shutil.copytree(ROOT / "models" / "shuttle_radiator", tmp_path / "given")
+    manifest = folder / "manifest.toml"
+    manifest.write_text("private = true\n" + manifest.read_text())
+    return folder
+
+
+def found_in(folder: Path, content: bytes) -> list[Path]:
+    """The files that hold any piece of it."""
+    pieces = [content[at : at + 64] for at in range(0, len(content), 64)]
+    telling = [piece for piece in pieces if len(set(piece)) > 16]
+    assert telling
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if any(piece in path.read_bytes() for piece in telling)]
+
+
+def test_a_private_model_answers_and_is_in_no_file_of_the_device(
+    tmp_path: Path, tpm: Swtpm, private: Path
+) -> None:
+    home = tmp_path / "home"
+    with device(home, tpm) as (console, daemon):
+        daemon.install(private)
+        (entry,) = daemon.call("models_list")["models"]
+        before = daemon.call("infer_shuttle_radiator", values=NORMAL)
+        daemon.kill()
+        daemon.start()
+        again = daemon.call("infer_shuttle_radiator", values=NORMAL)
+        for path in private.glob("shuttle_radiator_*"):
+            assert found_in(home, path.read_bytes()) == [], path
+    assert entry["private"]
+    assert again["score"] == before["score"]
+    assert console.run("keys", "rotate", "--retire")["files"] == len(list(private.glob("shuttle_radiator_*")))
+    with started(console) as daemon:
+        assert daemon.call("infer_shuttle_radiator", values=NORMAL)["score"] == before["score"]
+
+
+def test_without_keys_a_private_model_is_refused_and_a_public_one_served(
+    tmp_path: Path, private: Path
+) -> None:
+    with started(Console(tmp_path / "home")) as daemon:
+        with pytest.raises(
+            EdgedError, match="is private, and this device cannot encrypt it: there are no keys"
+        ):
+            daemon.install(private)
+        daemon.install(ROOT / "models" / "shuttle_radiator")
+        (entry,) = daemon.call("models_list")["models"]
+    assert not entry["private"]
+
+
+def test_when_its_keys_are_gone_a_private_model_alone_fails_and_says_why(
+    tmp_path: Path, tpm: Swtpm, private: Path
+) -> None:
+    with device(tmp_path / "home", tpm, mode="preferred") as (console, daemon):
+        daemon.install(private)
+        daemon.stop()
+        tpm.wipe()
+        daemon.start()
+        with pytest.raises(EdgedError, match="the TPM was cleared, or is another one"):
+            daemon.call("infer_shuttle_radiator", values=NORMAL)
+        assert daemon.call("echo", text="there")["text"] == "there"
+    assert found_in(console.home, (private / "shuttle_radiator_f32.tflite").read_bytes()) == []

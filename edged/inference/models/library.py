@@ -22,9 +22,10 @@ from edged.inference import memfd
 from edged.inference.manifest import Manifest, Variant
 from edged.inference.manifest import load as load_manifest
 from edged.inference.memfd import Source
-from edged.inference.models import slots
+from edged.inference.models import sealing, slots
 from edged.inference.models.journal import Journal, Suspect
 from edged.inference.models.parcel import Parcel, Progress, parse_labels, variant_named
+from edged.inference.models.sealing import Sealer
 from edged.inference.trial.report import Report, Trial
 
 
@@ -67,10 +68,17 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
 class Library:
     """The versions under `root`, which belongs to this process alone."""
 
-    def __init__(self, root: Path, preflight: Callable[[Trial], Report], caps: Caps | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        preflight: Callable[[Trial], Report],
+        caps: Caps | None = None,
+        sealer: Sealer | None = None,
+    ) -> None:
         self._root = root
         self._preflight = preflight
         self._caps = caps or Caps()
+        self._sealer = sealer
         self._adding = threading.Lock()  # one pre-flight at a time: memory
         self._lock = threading.RLock()
         self._manifests: dict[tuple[str, str], Manifest] = {}
@@ -115,15 +123,17 @@ class Library:
     def open_variant(self, name: str, version: str, variant: str) -> int:
         """A sealed memory file with a variant's bytes, hashed while copied; the caller owns the descriptor.
 
-        Raises NotFound, StorageError where the disk no longer holds what was admitted.
+        Raises NotFound, StorageError where the disk no longer holds what was admitted, and for a private model what
+        keeps the keys from opening it.
         """
-        chosen = variant_named(self.manifest(name, version), variant)
+        manifest = self.manifest(name, version)
+        chosen = variant_named(manifest, variant)
         with self._lock:
-            path = self._path(name, version) / chosen.file
-        sealed = memfd.seal(path, self._caps.file_bytes, chosen.file)
+            path = self._path(name, version)
+        sealed = memfd.seal(self._source(path, manifest, chosen.file), self._caps.file_bytes, chosen.file)
         if sealed.sha256 != chosen.sha256:
             sealed.close()
-            raise StorageError(f"{path} is damaged: its SHA-256 is no longer the admitted one")
+            raise StorageError(f"{path / chosen.file} is damaged: its SHA-256 is no longer the admitted one")
         return sealed.fd
 
     def examine(self, name: str, version: str, *, progress: Progress | None = None) -> dict[str, Report]:
@@ -136,7 +146,8 @@ class Library:
             path = self._path(name, version)
             record = slots.read_record(path)
         text = self._read(name, version, slots.MANIFEST, slots.MANIFEST_BYTES).decode()
-        files = {file: path / file for file in (record.sha256 if record else {}) if file != slots.MANIFEST}
+        manifest, admitted = self.manifest(name, version), record.sha256 if record else {}
+        files = {file: self._source(path, manifest, file) for file in admitted if file != slots.MANIFEST}
         try:
             parcel = Parcel(text, files, self._caps.file_bytes, progress)
         except (NotFound, WrongHash) as exc:
@@ -152,7 +163,8 @@ class Library:
         """Admit a version, without activating it; the same version twice is admitted once.
 
         Raises BadManifest, BadArgument (a file too many or missing), WrongHash, BadModel, TooLarge, Rejected (this
-        version exists and is different), StorageError. After any of them the library is what it was.
+        version exists and is different), KeysUnavailable (it is private, and there are no keys), StorageError. After
+        any of them the library is what it was.
         """
         with (
             self._adding,
@@ -160,6 +172,7 @@ class Library:
         ):
             if existing := self._existing(parcel):
                 return existing
+            sealing.check(parcel.manifest, self._sealer)
             self._check_room(parcel)
             reports = {v.name: self._try(parcel, v, progress) for v in parcel.manifest.variants}
             return self._store(parcel, reports)
@@ -302,12 +315,30 @@ class Library:
     def _store(self, parcel: Parcel, reports: dict[str, Report]) -> Slot:
         name, version = parcel.manifest.name, parcel.manifest.version
         with slots.staged(self._root) as staging:
-            for file, sealed in parcel.files.items():
-                slots.write_file(staging, file, sealed)
+            self._write(staging, parcel)
             with self._lock:
                 record = slots.Record(parcel.hashes(), parcel.size_bytes(), reports)
                 slots.commit(staging, self._root / name / version, parcel.raw, record)
                 return self._slot(name, version)
+
+    def _write(self, staging: Path, parcel: Parcel) -> None:
+        """Put every file into a staged version, encrypted where the manifest wants it."""
+        hidden = sealing.encrypted(parcel.manifest)
+        for file, sealed in parcel.files.items():
+            content = memfd.pieces(sealed.fd, file)
+            if file in hidden:
+                content = sealing.usable(self._sealer).seal(sealing.place(parcel.manifest, file), content)
+                slots.write_file(staging, file + sealing.SUFFIX, content)
+            else:
+                slots.write_file(staging, file, content)
+
+    def _source(self, path: Path, manifest: Manifest, file: str) -> Source:
+        """Where the content of a version's file is to be had."""
+        if file not in sealing.encrypted(manifest):
+            return path / file
+        stored = file + sealing.SUFFIX
+        data = memfd.pieces(path / stored, stored)
+        return sealing.usable(self._sealer).open(sealing.place(manifest, file), data)
 
     def _existing(self, parcel: Parcel) -> Slot | None:
         manifest = parcel.manifest

@@ -13,21 +13,19 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from edged.errors import StorageError
 from edged.files import atomic_write, read_capped, sync_directory, write_synced
-from edged.inference.memfd import Sealed
 from edged.inference.trial.report import Report
 
 MANIFEST = "manifest.toml"
 RECORD, QUARANTINED, POINTERS, STAGING = ".record.json", ".quarantined", ".pointers.json", ".staging"
 MANIFEST_BYTES = 1 << 18
 RECORD_BYTES = 1 << 20
-_CHUNK = 1 << 20
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -61,14 +59,15 @@ def staged(root: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def write_file(directory: Path, name: str, content: Sealed) -> None:
-    """Put a sealed file into a staged version, synced; raises StorageError."""
+def write_file(directory: Path, name: str, content: Iterable[bytes]) -> None:
+    """Put a file into a staged version, synced; raises StorageError."""
     try:
         fd = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            at = 0
-            while at < content.size:
-                at += os.write(fd, os.pread(content.fd, min(_CHUNK, content.size - at), at))
+            for piece in content:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(fd, view) :]
             os.fsync(fd)
         finally:
             os.close(fd)
