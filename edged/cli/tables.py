@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-WIDTH = int(os.environ.get("COLUMNS", "120"))
-"""Of a table that goes to a file or a pipe."""
+WIDTH = 120
+"""Of what goes to a file or a pipe, where COLUMNS says nothing else."""
 
 SHORT = 32
 """Characters of a cell that is never broken."""
@@ -49,7 +49,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
         made.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in rows:
         made.add_row(*(Text(_cell(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(made)
+    Console(width=width()).print(made)
+
+
+def width() -> int | None:
+    """Of what is printed; None leaves it to the terminal."""
+    return None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", WIDTH))
 
 
 def tables(value: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Cell]]]]:

@@ -20,7 +20,7 @@ from edged.cli.call import checked
 from edged.cli.connection import caller
 from edged.cli.dashboard import BARS, PLAIN_BARS, History, frame
 from edged.cli.resources import document
-from edged.cli.tables import WIDTH, show
+from edged.cli.tables import show, width
 from edged.mcp.client import Caller
 
 METRICS = "edged://metrics"
@@ -30,7 +30,7 @@ INTERVAL_MIN_S = 0.1
 
 def top(arguments: argparse.Namespace) -> int:
     """Print a frame, or keep one up to date until q is pressed."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(width=width())
     bars = BARS if "utf" in console.encoding.lower() else PLAIN_BARS
     with caller(arguments) as device:
         if arguments.json:

@@ -151,7 +151,10 @@ def test_a_place_without_a_log_is_said(tmp_path: Path, capsys: pytest.CaptureFix
         assert run(capsys, "verify", "--dir", place) == (1, f"edged: no audit log in {place}\n")
 
 
-def test_the_tail_is_shown_to_people_and_programs(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tail_is_shown_to_people_and_programs(
+    case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     code, text = run(capsys, "tail", "--dir", case.audit, "--lines", 2)
     assert code == 0
     assert "models_activate" in text
